@@ -1,0 +1,198 @@
+// Package launch is the contract between the worker and the infrastructures
+// that flow runs are started on. It holds no behaviour of its own: the worker
+// speaks it, every launcher (ecs, process) implements it, and the suite in
+// launchtest holds each of them to it.
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+)
+
+// Launcher starts flow runs on one kind of infrastructure, says what became of
+// them, and stops them. All methods may be called from several goroutines at
+// once. No method retries beyond what its comment says: pacing and patience
+// across calls belong to the worker.
+type Launcher interface {
+	// Type is the work pool type served, in Prefect's words: "ecs", "process".
+	Type() string
+
+	// DefaultBaseJobTemplate is the template given to a pool that has none.
+	DefaultBaseJobTemplate() json.RawMessage
+
+	// Check reports every problem of a job's configuration at once, joined,
+	// without calling anything. A job that fails here is never launched.
+	Check(job Job) error
+
+	// Launch starts the job. Calling it again with the same flow run and claim
+	// never starts a second one: it returns the handle of the first. On failure
+	// the error is a *Failure.
+	Launch(ctx context.Context, job Job) (Handle, error)
+
+	// Describe observes handles, in any number; the launcher batches. A handle
+	// it cannot find is observed as PhaseMissing, which alone proves nothing.
+	// On error some observations may still be returned, and are valid.
+	Describe(ctx context.Context, handles []Handle) ([]Observation, error)
+
+	// Find lists the live infrastructure started for a work pool, by any worker
+	// of this type, at any time.
+	Find(ctx context.Context, pool Pool) ([]Handle, error)
+
+	// Stop asks the infrastructure to end: SIGTERM, then SIGKILL after at most
+	// grace (zero means the infrastructure's own default). It returns once the
+	// request was taken. Stopping what is already gone is not an error.
+	Stop(ctx context.Context, handle Handle, reason string, grace time.Duration) error
+
+	// Tail returns the newest lines of the infrastructure's output, oldest
+	// first, at most limit of them. No lines and no error when there is no log.
+	Tail(ctx context.Context, handle Handle, limit int) ([]LogLine, error)
+
+	// Hints tells early that something about a handle changed. Hints may be
+	// late, doubled, wrong or absent; the worker then calls Describe. Nil when
+	// the launcher has none. Closed by Close.
+	Hints() <-chan Hint
+
+	// Close ends what the launcher runs in the background and waits for it. It
+	// does not touch running infrastructure, except that children which cannot
+	// outlive the worker get grace to end.
+	Close(grace time.Duration) error
+}
+
+// Pool names the work pool that launched infrastructure belongs to.
+type Pool struct {
+	ID   string // UUID
+	Name string
+	// Template is the pool's current job_configuration; a launcher reads from it
+	// where to look (for ECS: the cluster).
+	Configuration map[string]any
+}
+
+// EnvVar is one environment variable of a job. Order is kept: it shows in the
+// request that is made.
+type EnvVar struct {
+	Name  string
+	Value string
+}
+
+// Job is one launch of one flow run, with everything resolved.
+type Job struct {
+	FlowRunID    string // UUID
+	FlowRunName  string
+	ClaimID      string // id of the accepted Pending state: names this launch for ever after, on any machine
+	FlowID       string
+	DeploymentID string // "" for a run without a deployment
+	Pool         Pool
+	WorkerName   string
+
+	// Configuration is the pool's job_configuration with every placeholder,
+	// block and variable resolved, in JSON types (map[string]any, []any, string,
+	// float64 or json.Number, bool, nil). Launchers must not change it.
+	Configuration map[string]any
+	// Env is the complete environment, Prefect's own variables included.
+	Env []EnvVar
+	// Labels are Prefect's labels (prefect.io/...) and the user's, unsanitised.
+	Labels map[string]string
+	// Command is the configured command line; "" means the type's default.
+	Command string
+
+	// Log writes a line to the flow run's own log in Prefect. Never nil.
+	Log func(level slog.Level, message string)
+}
+
+// Handle names infrastructure that was started for a claim.
+type Handle struct {
+	// PID is what Prefect stores as infrastructure_pid: "cluster::taskArn" for
+	// ecs, the process id for process.
+	PID        string
+	FlowRunID  string
+	ClaimID    string // "" when found infrastructure does not tell
+	WorkerName string // worker that launched it, "" when unknown
+	StartedAt  time.Time
+}
+
+// Phase is where launched infrastructure stands.
+type Phase string
+
+// Phases. Missing means the infrastructure's API does not know the handle: it
+// may be too young to be seen, or long gone.
+const (
+	PhaseStarting Phase = "starting"
+	PhaseRunning  Phase = "running"
+	PhaseStopping Phase = "stopping"
+	PhaseStopped  Phase = "stopped"
+	PhaseMissing  Phase = "missing"
+)
+
+// Observation is what a launcher saw of one handle.
+type Observation struct {
+	Handle Handle
+	Phase  Phase
+	Exit   *Exit // set when Phase is PhaseStopped
+}
+
+// ExitKind says why infrastructure ended, as far as the worker must decide.
+type ExitKind string
+
+// Kinds of exit.
+const (
+	ExitClean        ExitKind = "clean"         // every container that matters ended with code 0
+	ExitNonZero      ExitKind = "non_zero"      // one ended with another code, or was killed
+	ExitStartFailure ExitKind = "start_failure" // it never ran user code
+	ExitInterrupted  ExitKind = "interrupted"   // capacity was reclaimed (Spot)
+	ExitStopped      ExitKind = "stopped"       // somebody asked for it
+	ExitUnknown      ExitKind = "unknown"       // it is over, nobody says how
+)
+
+// Exit is the end of launched infrastructure.
+type Exit struct {
+	Kind    ExitKind
+	Code    *int   // exit code of the container or process that matters; nil when none was reported
+	Message string // what happened, one sentence, in the words users search for
+	Hint    string // what to do next, one sentence; "" when there is nothing to do
+	At      time.Time
+}
+
+// Hint says that the infrastructure of a flow run may have changed.
+type Hint struct {
+	PID       string
+	FlowRunID string // "" when the hint does not tell
+}
+
+// LogLine is one line of a job's own output.
+type LogLine struct {
+	At   time.Time
+	Text string
+}
+
+// FailureKind says what a failed Launch means for the claim.
+type FailureKind string
+
+// Kinds of failure.
+const (
+	// FailureRetry: refused before it had effect, or the outcome is unknown
+	// (lost reply, throttle, 5xx). Call Launch again with the same job.
+	FailureRetry FailureKind = "retry"
+	// FailureCapacity: a definite answer without infrastructure, that may be
+	// otherwise later (capacity, quota). The claim is over; the run may come
+	// back as a new one.
+	FailureCapacity FailureKind = "capacity"
+	// FailurePermanent: trying again cannot help until somebody changes
+	// something. The run is Crashed with the message and the hint.
+	FailurePermanent FailureKind = "permanent"
+)
+
+// Failure is why a job was not launched.
+type Failure struct {
+	Kind    FailureKind
+	Message string // what happened
+	Hint    string // what to do next
+	Err     error  // cause, may be nil
+}
+
+// Error is the message alone; the hint is shown beside it.
+func (f *Failure) Error() string { return f.Message }
+
+// Unwrap returns the cause.
+func (f *Failure) Unwrap() error { return f.Err }
