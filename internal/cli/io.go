@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// IO is everything a command may touch of the process it runs in. Tests replace
+// each part; System gives the real ones.
+type IO struct {
+	In  io.Reader
+	Out io.Writer // results
+	Err io.Writer // talk: progress, warnings, errors
+
+	Env     func(name string) (string, bool)
+	Environ func() []string
+	Dir     string // working directory
+
+	// IsTerminal says that Err is a terminal, so that lines may be redrawn.
+	IsTerminal bool
+}
+
+// System is the IO of the real process.
+func System() *IO {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "."
+	}
+	return &IO{
+		In:         os.Stdin,
+		Out:        os.Stdout,
+		Err:        os.Stderr,
+		Env:        os.LookupEnv,
+		Environ:    os.Environ,
+		Dir:        dir,
+		IsTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+}
+
+// env returns the value of an environment variable, "" when it is unset.
+func (o *IO) env(name string) string {
+	v, _ := o.Env(name)
+	return v
+}
