@@ -1,0 +1,68 @@
+package prefect
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// baseHeaders are the headers of every request and every socket upgrade.
+// Credentials come before the custom headers, which may replace them.
+func (c *Client) baseHeaders() http.Header {
+	h := http.Header{}
+	h.Set("User-Agent", userAgent)
+	h.Set("X-Prefect-Api-Version", apiVersion)
+	h.Set("Accept", "*/*")
+	if name := strings.Trim(c.options.WorkerName, " \t"); name != "" {
+		h.Set("X-Prefect-Worker-Name", name)
+	}
+	if value := c.authorization(); value != "" {
+		h.Set("Authorization", value)
+	}
+	c.addCustomHeaders(h, true)
+	return h
+}
+
+func (c *Client) authorization() string {
+	switch {
+	case c.options.AuthString != "":
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.options.AuthString))
+	case c.options.APIKey != "":
+		return "Bearer " + c.options.APIKey
+	default:
+		return ""
+	}
+}
+
+// addCustomHeaders adds the user's headers, without those that would break the
+// protocol. Only the first call warns of them.
+func (c *Client) addCustomHeaders(h http.Header, warn bool) {
+	protected := []string{"user-agent", "prefect-csrf-token", "prefect-csrf-client"}
+	for name, value := range c.options.CustomHeaders {
+		if slices.Contains(protected, strings.ToLower(name)) {
+			if warn {
+				c.log.Warn("custom header is ignored: Prefect uses it itself", "header", name, "setting", "PREFECT_CLIENT_CUSTOM_HEADERS")
+			}
+			continue
+		}
+		h.Set(name, value)
+	}
+}
+
+// socketHeaders are the headers of a WebSocket upgrade. Hop-by-hop headers are
+// the handshake's own.
+func (c *Client) socketHeaders(authorization string) http.Header {
+	h := http.Header{}
+	c.addCustomHeaders(h, false)
+	for _, name := range []string{"Connection", "Upgrade", "Host", "Content-Length", "Transfer-Encoding", "Te", "Trailer",
+		"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+		"Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept"} {
+		h.Del(name)
+	}
+	h.Set("User-Agent", userAgent)
+	if authorization != "" && h.Get("Authorization") == "" {
+		h.Set("Authorization", authorization)
+	}
+	return h
+}
