@@ -1,0 +1,382 @@
+// Package faber_test holds the shape of the program: which package may import
+// which, where each outside library is allowed, and who may touch the process's
+// environment and its standard streams. docs/architecture.md draws the same picture.
+package faber_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "faber"
+
+// everything, in a room's list, stands for all other rooms.
+const everything = "*"
+
+// A room is one package: what it may import of ours, and why that and no more.
+// Packages are named by their path below the module.
+type room struct {
+	name     string
+	imports  []string
+	testOnly bool // may be imported by tests alone, and may import what tests may
+	// tests are further packages that the room's own tests may import.
+	tests  []string
+	reason string
+}
+
+// rooms lists every package. A package that is not here fails the test.
+var rooms = []room{
+	{name: "cmd/faber", imports: []string{"internal/cli"},
+		reason: "signals, standard streams and the exit code; the program itself is a value that tests can start"},
+	{name: "internal/cli", imports: []string{everything},
+		reason: "the only composition root: it alone knows the environment and puts the parts together"},
+	{name: "internal/dev", imports: []string{"internal/config", "internal/front", "internal/front/awsfront", "internal/front/prefectfront", "internal/image", "internal/infra", "internal/prefect"},
+		reason: "the local stack is made of the parts that are deployed; it starts no worker of its own"},
+	{name: "internal/doctor", imports: []string{"internal/config", "internal/ecs", "internal/infra", "internal/jobtemplate", "internal/prefect"},
+		reason: "a check asks an adapter a question, it does not repeat the adapter"},
+	{name: "internal/worker", imports: []string{"internal/jobtemplate", "internal/launch", "internal/prefect"},
+		reason: "knows launch's contract, never a launcher: the same daemon serves ecs and process"},
+	{name: "internal/ecs", imports: []string{"internal/launch"},
+		reason: "a launcher: Fargate behind launch's contract"},
+	{name: "internal/process", imports: []string{"internal/launch"},
+		reason: "a launcher: local children behind launch's contract"},
+	{name: "internal/launch",
+		reason: "the contract between worker and launchers stands on nothing"},
+	{name: "internal/jobtemplate",
+		reason: "pure: what it needs of Prefect comes in through its Source interface"},
+	{name: "internal/prefect",
+		reason: "the API client and its wire types; usable without a worker"},
+	{name: "internal/infra",
+		reason: "drives terraform; what it deploys is the module's business"},
+	{name: "internal/image",
+		reason: "builds and pushes OCI images"},
+	{name: "internal/config",
+		reason: "settings; the environment comes in through a lookup function"},
+	{name: "internal/telemetry",
+		reason: "logs, metrics and health; the others hand it values and know nothing of it"},
+	{name: "internal/front",
+		reason: "ledger and faults, shared by both fronts"},
+	{name: "internal/front/awsfront", imports: []string{"internal/front"},
+		reason: "the endpoint before the AWS emulators"},
+	{name: "internal/front/prefectfront", imports: []string{"internal/front"},
+		reason: "the endpoint before the Prefect server"},
+	{name: "internal/launch/launchtest", imports: []string{"internal/launch"}, testOnly: true,
+		reason: "the conformance suite that every launcher passes"},
+}
+
+// A territory is where an outside library may be imported. An import path
+// belongs to the first territory whose prefix it has.
+type territory struct {
+	prefix string
+	rooms  []string // nil: tests alone
+	reason string
+}
+
+var territories = []territory{
+	{"github.com/aws/", []string{"internal/cli", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront"},
+		"AWS is spoken in the adapters; cli and dev make the clients"},
+	{"github.com/hashicorp/", []string{"internal/infra"},
+		"terraform is run in one place"},
+	{"github.com/pelletier/go-toml/", []string{"internal/config"},
+		"Prefect's profile files are read in one place"},
+	{"github.com/spf13/", []string{"internal/cli"},
+		"commands and flags end at the command line"},
+	{"github.com/coder/websocket", []string{"internal/prefect", "internal/front/prefectfront"},
+		"sockets belong to the Prefect client and to what stands before the server"},
+	{"github.com/google/go-cmp/", nil, "compares in tests"},
+	{"github.com/rogpeppe/go-internal/", nil, "runs command-line test scripts"},
+	{"go.uber.org/goleak", nil, "finds goroutines that tests left behind"},
+	{"pgregory.net/rapid", nil, "draws test cases"},
+	{"testing", nil, "stays out of the binary"},
+}
+
+// outer lists the rooms that may touch the process itself.
+var outer = []string{"cmd/faber", "internal/cli"}
+
+// forbidden are the names of the standard library that reach past the values a
+// package was given.
+var forbidden = map[string]map[string]string{
+	"os": {
+		"Getenv": "reads the environment", "LookupEnv": "reads the environment",
+		"Environ": "reads the environment", "ExpandEnv": "reads the environment",
+		"Stdin": "uses a standard stream", "Stdout": "uses a standard stream", "Stderr": "uses a standard stream",
+		"Exit": "ends the process",
+	},
+	"syscall": {"Getenv": "reads the environment", "Environ": "reads the environment"},
+	"fmt":     {"Print": "prints", "Printf": "prints", "Println": "prints"},
+	"log": {
+		"Print": "prints", "Printf": "prints", "Println": "prints",
+		"Fatal": "ends the process", "Fatalf": "ends the process", "Fatalln": "ends the process",
+	},
+}
+
+// goPackage is the part of `go list -json` that is read here.
+type goPackage struct {
+	ImportPath     string
+	Dir            string
+	GoFiles        []string
+	CgoFiles       []string
+	IgnoredGoFiles []string // other platforms and build tags: the rules are for them too
+	TestGoFiles    []string
+	XTestGoFiles   []string
+}
+
+func (p goPackage) name() string {
+	if p.ImportPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(p.ImportPath, module+"/")
+}
+
+// files returns every Go file of the package, whatever its build tags.
+func (p goPackage) files() []string {
+	return slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles, p.TestGoFiles, p.XTestGoFiles)
+}
+
+// TestImports holds the directions between our own packages.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	known := roomsByName(t)
+	for _, pkg := range listPackages(t) {
+		if pkg.name() == "." {
+			continue // this test and nothing else
+		}
+		from, ok := known[pkg.name()]
+		if !ok {
+			t.Errorf("package %s is not in the table: add one line to rooms in architecture_test.go, with what it may import and why", pkg.name())
+			continue
+		}
+		for _, file := range parseAll(t, pkg) {
+			for _, imported := range file.imports() {
+				to, ours := strings.CutPrefix(imported.path, module+"/")
+				if !ours || to == from.name || mayImport(from, known[to], file.test) {
+					continue
+				}
+				t.Errorf("%s: %s may not import %s: %s", imported.position, from.name, to, from.reason)
+			}
+		}
+	}
+}
+
+// TestTerritories holds each outside library to the packages that need it.
+func TestTerritories(t *testing.T) {
+	t.Parallel()
+	known := roomsByName(t)
+	for _, pkg := range listPackages(t) {
+		for _, file := range parseAll(t, pkg) {
+			if file.test || known[pkg.name()].testOnly {
+				continue
+			}
+			for _, imported := range file.imports() {
+				for _, land := range territories {
+					if !within(imported.path, land.prefix) {
+						continue
+					}
+					if !slices.Contains(land.rooms, pkg.name()) {
+						t.Errorf("%s: %s may not import %s: %s", imported.position, pkg.name(), imported.path, land.reason)
+					}
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestProcess keeps the environment, the standard streams and the end of the
+// process in the outer rooms: everywhere else they come in as values.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range listPackages(t) {
+		if slices.Contains(outer, pkg.name()) {
+			continue
+		}
+		for _, file := range parseAll(t, pkg) {
+			if file.test {
+				continue
+			}
+			for _, use := range file.forbiddenUses() {
+				t.Errorf("%s: %s %s; only %s may", use.position, use.name, use.why, strings.Join(outer, " and "))
+			}
+		}
+	}
+}
+
+// TestEveryDirectoryIsListed finds packages that `go list` passes over because
+// all their files are for another platform. Reading the directories here also
+// makes the test's cached result depend on them.
+func TestEveryDirectoryIsListed(t *testing.T) {
+	t.Parallel()
+	listed := map[string]bool{}
+	for _, pkg := range listPackages(t) {
+		listed[pkg.name()] = true
+	}
+	for _, root := range []string{"cmd", "internal"} {
+		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case entry.IsDir() && entry.Name() == "testdata":
+				return fs.SkipDir
+			case path.Ext(name) == ".go" && !listed[filepath.ToSlash(filepath.Dir(name))]:
+				t.Errorf("%s belongs to no package that go list shows", name)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mayImport(from, to room, inTest bool) bool {
+	switch {
+	case to.name == "":
+		return false // not in the table
+	case to.testOnly:
+		return inTest || from.testOnly
+	case slices.Contains(from.imports, everything), slices.Contains(from.imports, to.name):
+		return true
+	default:
+		return inTest && slices.Contains(from.tests, to.name)
+	}
+}
+
+// within reports whether an import path is prefix itself or lies below it.
+func within(importPath, prefix string) bool {
+	rest, ok := strings.CutPrefix(importPath, prefix)
+	return ok && (rest == "" || strings.HasSuffix(prefix, "/") || strings.HasPrefix(rest, "/"))
+}
+
+func roomsByName(t *testing.T) map[string]room {
+	t.Helper()
+	known := make(map[string]room, len(rooms))
+	for _, r := range rooms {
+		if _, twice := known[r.name]; twice {
+			t.Fatalf("%s stands twice in the table", r.name)
+		}
+		if r.reason == "" {
+			t.Fatalf("%s has no reason in the table", r.name)
+		}
+		known[r.name] = r
+	}
+	return known
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg goPackage
+		switch err := decoder.Decode(&pkg); {
+		case errors.Is(err, io.EOF):
+			return packages
+		case err != nil:
+			t.Fatalf("read go list: %v", err)
+		}
+		packages = append(packages, pkg)
+	}
+}
+
+type sourceFile struct {
+	*ast.File
+	fset *token.FileSet
+	test bool
+}
+
+func parseAll(t *testing.T, pkg goPackage) []sourceFile {
+	t.Helper()
+	var files []sourceFile
+	for _, name := range pkg.files() {
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, filepath.Join(pkg.Dir, name), nil, 0)
+		if err != nil {
+			t.Errorf("parse: %v", err)
+			continue
+		}
+		files = append(files, sourceFile{File: parsed, fset: fset, test: strings.HasSuffix(name, "_test.go")})
+	}
+	return files
+}
+
+type importedPath struct {
+	path     string
+	alias    string // the name it has in the file
+	position string
+}
+
+func (f sourceFile) imports() []importedPath {
+	var list []importedPath
+	for _, spec := range f.Imports {
+		unquoted, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue // the parser has refused it already
+		}
+		alias := path.Base(unquoted)
+		if spec.Name != nil {
+			alias = spec.Name.Name
+		}
+		list = append(list, importedPath{path: unquoted, alias: alias, position: f.position(spec.Pos())})
+	}
+	return list
+}
+
+type forbiddenUse struct {
+	name, why, position string
+}
+
+func (f sourceFile) forbiddenUses() []forbiddenUse {
+	names := map[string]string{} // name in the file → import path
+	for _, imported := range f.imports() {
+		if forbidden[imported.path] != nil {
+			names[imported.alias] = imported.path
+		}
+	}
+	var uses []forbiddenUse
+	ast.Inspect(f.File, func(node ast.Node) bool {
+		selector, ok := node.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		ident, ok := selector.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		if why := forbidden[names[ident.Name]][selector.Sel.Name]; why != "" {
+			uses = append(uses, forbiddenUse{fmt.Sprintf("%s.%s", names[ident.Name], selector.Sel.Name), why, f.position(selector.Pos())})
+		}
+		return true
+	})
+	return uses
+}
+
+func (f sourceFile) position(pos token.Pos) string {
+	p := f.fset.Position(pos)
+	if here, err := os.Getwd(); err == nil {
+		if relative, err := filepath.Rel(here, p.Filename); err == nil {
+			p.Filename = relative
+		}
+	}
+	return p.String()
+}
