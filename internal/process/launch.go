@@ -1,0 +1,222 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"faber/internal/launch"
+)
+
+// settings are a job's configuration, understood.
+type settings struct {
+	argv         []string
+	env          []string
+	dir          string // "" for a fresh temporary one
+	streamOutput bool
+}
+
+// settings reads a job's configuration and reports all that is wrong with it.
+func (l *Launcher) settings(job launch.Job) (settings, error) {
+	s := settings{argv: l.opts.Command, streamOutput: true}
+	var problems []error
+	if strings.TrimSpace(job.Command) != "" {
+		argv, err := split(job.Command)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("command: %w", err))
+		}
+		s.argv = argv
+	}
+	switch dir := job.Configuration["working_dir"].(type) {
+	case nil:
+	case string:
+		s.dir = dir
+	default:
+		problems = append(problems, fmt.Errorf("working_dir: a path is needed, not %v", dir))
+	}
+	switch stream := job.Configuration["stream_output"].(type) {
+	case nil:
+	case bool:
+		s.streamOutput = stream
+	default:
+		problems = append(problems, fmt.Errorf("stream_output: true or false is needed, not %v", stream))
+	}
+	s.env = environment(l.opts.Environ, job)
+	return s, errors.Join(problems...)
+}
+
+// environment is the worker's environment with the job's laid over it. A null
+// in the configured env takes a variable away, also one of the worker's own.
+func environment(base []string, job launch.Job) []string {
+	env := make(map[string]string, len(base)+len(job.Env))
+	var order []string
+	set := func(name, value string) {
+		if _, known := env[name]; !known {
+			order = append(order, name)
+		}
+		env[name] = value
+	}
+	for _, pair := range base {
+		if name, value, ok := strings.Cut(pair, "="); ok && name != "" {
+			set(name, value)
+		}
+	}
+	for _, v := range job.Env {
+		set(v.Name, v.Value)
+	}
+	configured, _ := job.Configuration["env"].(map[string]any)
+	for name, value := range configured {
+		if value == nil {
+			delete(env, name)
+		}
+	}
+	set(markerName, markerOf(job).String())
+	pairs := make([]string, 0, len(order))
+	for _, name := range order {
+		if value, ok := env[name]; ok {
+			pairs = append(pairs, name+"="+value)
+		}
+	}
+	return pairs
+}
+
+// Launch starts the job's process. A second call for the same claim returns the
+// first one's handle, also across a restart of the worker while it still runs.
+func (l *Launcher) Launch(_ context.Context, job launch.Job) (launch.Handle, error) {
+	s, err := l.settings(job)
+	if err != nil {
+		return launch.Handle{}, &launch.Failure{
+			Kind: launch.FailurePermanent, Message: err.Error(),
+			Hint: "Correct the job variables of the deployment or the work pool.", Err: err,
+		}
+	}
+	mark := markerOf(job)
+
+	// Held over the start, so that two calls for one claim cannot both start.
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return launch.Handle{}, &launch.Failure{
+			Kind: launch.FailureCapacity, Message: "Flow run could not start: the worker is stopping.",
+		}
+	}
+	if c := l.byKey[mark.key()]; c != nil {
+		return c.handle, nil
+	}
+	if left := scan(func(m marker) bool { return m.key() == mark.key() }); len(left) > 0 {
+		return left[0].handle(), nil
+	}
+	c, err := l.start(job, s)
+	if err != nil {
+		return launch.Handle{}, startFailure(s, err)
+	}
+	l.forget(time.Now())
+	l.byKey[mark.key()] = c
+	l.byPID[c.handle.PID] = c
+	l.children.Go(func() {
+		c.await()
+		select {
+		case l.hints <- launch.Hint{PID: c.handle.PID, FlowRunID: c.handle.FlowRunID}:
+		default: // nobody listens; the worker's sweep sees it
+		}
+	})
+	return c.handle, nil
+}
+
+func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
+	path, err := lookPath(s.argv[0], s.env, s.dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &child{
+		mark: markerOf(job), poolID: job.Pool.ID,
+		ended: make(chan struct{}), drained: make(chan struct{}),
+	}
+	dir := s.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp(l.opts.TempDir, "*prefect"); err != nil {
+			return nil, fmt.Errorf("make a working directory: %w", err)
+		}
+		c.tempDir = dir
+	}
+	c.cmd = &exec.Cmd{Path: path, Args: s.argv, Env: s.env, Dir: dir, SysProcAttr: ownGroup()}
+	if err := c.start(&l.spawn, s, l.opts.Output); err != nil {
+		c.removeTempDir()
+		return nil, err
+	}
+	c.handle = launch.Handle{
+		PID: strconv.Itoa(c.cmd.Process.Pid), FlowRunID: job.FlowRunID, ClaimID: job.ClaimID,
+		WorkerName: job.WorkerName, StartedAt: time.Now(),
+	}
+	return c, nil
+}
+
+// lookPath finds the program on the child's PATH, which a job may have changed,
+// not on the worker's.
+func lookPath(program string, env []string, dir string) (string, error) {
+	if strings.ContainsRune(program, filepath.Separator) {
+		if !filepath.IsAbs(program) && dir != "" {
+			program = filepath.Join(dir, program)
+		}
+		return program, executable(program)
+	}
+	var denied error
+	for _, pair := range env {
+		list, ok := strings.CutPrefix(pair, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, d := range filepath.SplitList(list) {
+			if d == "" {
+				d = "."
+			}
+			candidate := filepath.Join(d, program)
+			err := executable(candidate)
+			if err == nil {
+				return candidate, nil
+			}
+			if errors.Is(err, fs.ErrPermission) {
+				denied = err
+			}
+		}
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", fmt.Errorf("%w: %s is not on PATH", exec.ErrNotFound, program)
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() || info.Mode()&0o111 == 0 {
+		return &fs.PathError{Op: "execute", Path: path, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+// startFailure says what a failed start means: a machine that is out of
+// processes or memory may have some later, the rest needs somebody's hand.
+func startFailure(s settings, err error) *launch.Failure {
+	f := &launch.Failure{Kind: launch.FailurePermanent, Message: fmt.Sprintf("Flow run could not start: %s", err), Err: err}
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		f.Kind = launch.FailureCapacity
+		f.Hint = "The worker's machine is out of processes, memory or files; lower --limit or give it more."
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		f.Hint = fmt.Sprintf("Install %s where the worker runs and put it on PATH, and check working_dir and command of the job variables.", s.argv[0])
+	case errors.Is(err, fs.ErrPermission):
+		f.Hint = fmt.Sprintf("Make %s executable for the user the worker runs as.", s.argv[0])
+	}
+	return f
+}
