@@ -90,7 +90,10 @@ func environment(base []string, job launch.Job) []string {
 
 // Launch starts the job's process. A second call for the same claim returns the
 // first one's handle, also across a restart of the worker while it still runs.
-func (l *Launcher) Launch(_ context.Context, job launch.Job) (launch.Handle, error) {
+func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, error) {
+	if err := ctx.Err(); err != nil {
+		return launch.Handle{}, &launch.Failure{Kind: launch.FailureRetry, Message: "Flow run was not started: " + err.Error(), Err: err}
+	}
 	s, err := l.settings(job)
 	if err != nil {
 		return launch.Handle{}, &launch.Failure{
