@@ -1,0 +1,44 @@
+# The base job template of Prefect's ECS work pools, with defaults that point at
+# this stack: set on the pool, a deployment runs without one job variable given.
+
+locals {
+  job_variable_defaults = {
+    cluster                            = module.cluster.arn
+    launch_type                        = "FARGATE"
+    image                              = var.flow_run_image
+    cpu                                = var.flow_run_cpu
+    memory                             = var.flow_run_memory
+    env                                = length(var.flow_run_environment) > 0 ? var.flow_run_environment : null
+    execution_role_arn                 = module.iam.execution_role_arn
+    task_role_arn                      = module.iam.flow_run_role_arn
+    prefect_api_key_secret_arn         = local.api_key_from
+    prefect_api_auth_string_secret_arn = local.auth_string_from
+    vpc_id                             = module.network.vpc_id
+    network_configuration = {
+      subnets        = module.network.private_subnet_ids
+      securityGroups = [module.network.flow_run_security_group_id]
+      assignPublicIp = "DISABLED"
+    }
+    configure_cloudwatch_logs = true
+    cloudwatch_logs_prefix    = "flow-run"
+    cloudwatch_logs_options = {
+      awslogs-group  = module.cluster.flow_run_log_group_name
+      awslogs-region = data.aws_region.current.id
+      # The group exists, and the execution role may not create others.
+      awslogs-create-group = "false"
+    }
+  }
+
+  bare_job_template = jsondecode(file("${path.module}/base_job_template.json"))
+
+  base_job_template = merge(local.bare_job_template, {
+    variables = merge(local.bare_job_template.variables, {
+      properties = {
+        for name, property in local.bare_job_template.variables.properties : name => merge(
+          property,
+          { for other, value in local.job_variable_defaults : "default" => value if other == name && value != null },
+        )
+      }
+    })
+  })
+}

@@ -1,0 +1,36 @@
+# Credentials come from where the AWS CLI takes them: environment, profile or role.
+provider "aws" {
+  region = var.region
+}
+
+module "faber" {
+  source = "../.."
+
+  name = var.name
+  tags = var.tags
+
+  work_pool_name = var.work_pool_name
+
+  manage_secret_value         = var.manage_secret_value
+  secret_value_ready          = var.secret_value_ready
+  prefect_credentials         = var.prefect_credentials
+  prefect_credentials_version = var.prefect_credentials_version
+
+  az_count = 3
+  nat_mode = var.nat_mode
+
+  image            = var.image
+  cpu_architecture = var.cpu_architecture
+  desired_count    = var.desired_count
+
+  flow_run_image  = "prefecthq/prefect:3-latest"
+  flow_run_cpu    = 512
+  flow_run_memory = 1024
+
+  # What the flows themselves may do; the worker's own role stays out of it.
+  flow_run_iam_statements = [for arn in [var.data_bucket_arn] : {
+    sid       = "Data"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${arn}/*"]
+  } if arn != null]
+}

@@ -1,0 +1,80 @@
+variable "region" {
+  description = "AWS region"
+  type        = string
+}
+
+variable "name" {
+  description = "Name of the stack"
+  type        = string
+  default     = "faber"
+}
+
+variable "work_pool_name" {
+  description = "Prefect work pool that the worker serves"
+  type        = string
+}
+
+variable "image" {
+  description = "Container image of the worker"
+  type        = string
+}
+
+variable "desired_count" {
+  description = "Number of worker tasks"
+  type        = number
+  default     = 1
+}
+
+variable "cpu_architecture" {
+  description = "Processor that the image was built for: `X86_64` or `ARM64`"
+  type        = string
+  default     = "X86_64"
+}
+
+variable "manage_secret_value" {
+  description = "Whether Terraform writes the secret's value, from `prefect_credentials`"
+  type        = bool
+  default     = false
+}
+
+variable "secret_value_ready" {
+  description = "Whether the secret, not managed by Terraform, has got its value"
+  type        = bool
+  default     = false
+}
+
+variable "prefect_credentials" {
+  description = "Credentials for the secret, never stored. From the environment: `TF_VAR_prefect_credentials`"
+  type = object({
+    prefect_api_key         = optional(string)
+    prefect_account_id      = optional(string)
+    prefect_workspace_id    = optional(string)
+    prefect_api_auth_string = optional(string)
+  })
+  default   = null
+  ephemeral = true
+}
+
+variable "prefect_credentials_version" {
+  description = "Raise it to have changed credentials written"
+  type        = number
+  default     = 1
+}
+
+variable "nat_mode" {
+  description = "NAT gateways: `none`, `single` or `per_az`"
+  type        = string
+  default     = "single"
+}
+
+variable "data_bucket_arn" {
+  description = "Bucket that flow runs read and write. Null means none"
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags added to every resource"
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,151 @@
+data "aws_region" "current" {}
+
+locals {
+  tags = merge(var.tags, { "faber:stack" = var.name })
+
+  # The URL in use, for its port alone: the worker finds its own URL the same way.
+  api_url   = coalesce(var.prefect_api_url, var.prefect_cloud_api_url, "https://api.prefect.cloud/api")
+  api_parts = regex("^(?P<scheme>https?)://(?:[^/@]*@)?(?:\\[[^]]*\\]|[^/:]*)(?P<port>:[0-9]+)?", local.api_url)
+  api_port = tonumber(coalesce(
+    trimprefix(coalesce(local.api_parts.port, ":"), ":"),
+    local.api_parts.scheme == "http" ? "80" : "443",
+  ))
+
+  has_secret       = var.create_secret || var.prefect_secret_arn != null
+  secret_arn       = var.create_secret ? module.secrets[0].arn : var.prefect_secret_arn
+  api_key_from     = local.has_secret && contains(var.prefect_secret_keys, "PREFECT_API_KEY") ? "${local.secret_arn}:PREFECT_API_KEY::" : null
+  auth_string_from = local.has_secret && contains(var.prefect_secret_keys, "PREFECT_API_AUTH_STRING") ? "${local.secret_arn}:PREFECT_API_AUTH_STRING::" : null
+
+  # A task whose secret has no value cannot start: ECS would try again and again
+  # until the circuit breaker gives up on the very first deployment.
+  secret_value_ready = !var.create_secret || var.manage_secret_value || var.secret_value_ready
+  desired_count      = local.secret_value_ready ? var.desired_count : 0
+}
+
+module "network" {
+  source = "./modules/network"
+
+  name = var.name
+  tags = local.tags
+
+  create_vpc            = var.create_vpc
+  vpc_id                = var.vpc_id
+  private_subnet_ids    = var.private_subnet_ids
+  vpc_cidr              = var.vpc_cidr
+  azs                   = var.azs
+  az_count              = var.az_count
+  nat_mode              = var.nat_mode
+  prefect_api_port      = local.api_port
+  flow_run_egress_rules = var.flow_run_egress_rules
+}
+
+module "secrets" {
+  source = "./modules/secrets"
+  count  = var.create_secret ? 1 : 0
+
+  name        = var.secret_name
+  name_prefix = "${var.name}-prefect-"
+  tags        = local.tags
+
+  kms_key_arn                 = var.secret_kms_key_arn
+  recovery_window_in_days     = var.secret_recovery_window_in_days
+  manage_value                = var.manage_secret_value
+  prefect_credentials         = var.prefect_credentials
+  prefect_credentials_version = var.prefect_credentials_version
+}
+
+module "cluster" {
+  source = "./modules/cluster"
+
+  name = var.name
+  tags = local.tags
+
+  container_insights    = var.container_insights
+  log_retention_in_days = var.log_retention_in_days
+}
+
+module "events" {
+  source = "./modules/events"
+
+  name = var.name
+  tags = local.tags
+
+  cluster_arn = module.cluster.arn
+}
+
+module "iam" {
+  source = "./modules/iam"
+
+  name                 = var.name
+  tags                 = local.tags
+  permissions_boundary = var.iam_role_permissions_boundary
+
+  cluster_arn            = module.cluster.arn
+  cluster_name           = module.cluster.name
+  task_families          = local.task_families
+  secret_arn             = local.secret_arn
+  secret_kms_key_arn     = local.has_secret ? var.secret_kms_key_arn : null
+  worker_log_group_arn   = module.cluster.worker_log_group_arn
+  flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
+  events_queue_arn       = module.events.queue_arn
+
+  ecr_repository_arns       = var.ecr_repository_arns
+  additional_pass_role_arns = var.additional_pass_role_arns
+  flow_run_iam_statements   = var.flow_run_iam_statements
+  flow_run_policy_arns      = var.flow_run_policy_arns
+
+  create_execution_role = var.create_task_exec_iam_role
+  execution_role_arn    = var.task_exec_iam_role_arn
+  create_worker_role    = var.create_tasks_iam_role
+  worker_role_arn       = var.tasks_iam_role_arn
+  create_flow_run_role  = var.create_flow_run_role
+  flow_run_role_arn     = var.flow_run_role_arn
+}
+
+module "service" {
+  source = "./modules/service"
+
+  name = var.name
+  tags = local.tags
+
+  cluster_arn        = module.cluster.arn
+  subnet_ids         = module.network.private_subnet_ids
+  security_group_ids = [module.network.worker_security_group_id]
+  execution_role_arn = module.iam.execution_role_arn
+  worker_role_arn    = module.iam.worker_role_arn
+  log_group_name     = module.cluster.worker_log_group_name
+
+  image                 = var.image
+  cpu                   = var.cpu
+  memory                = var.memory
+  cpu_architecture      = var.cpu_architecture
+  desired_count         = local.desired_count
+  environment           = local.worker_environment
+  secret_arn            = local.secret_arn
+  secret_keys           = var.prefect_secret_keys
+  stop_timeout          = var.stop_timeout
+  wait_for_steady_state = var.wait_for_steady_state
+}
+
+locals {
+  worker_environment = merge(
+    {
+      AWS_REGION                         = data.aws_region.current.id
+      FABER_WORK_POOL                    = var.work_pool_name
+      FABER_WORKER_TYPE                  = "ecs"
+      FABER_EVENTS_QUEUE                 = module.events.queue_name
+      FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
+    },
+    { for name, value in {
+      FABER_API_KEY_SECRET_ARN = local.api_key_from
+      PREFECT_API_URL          = var.prefect_api_url
+      PREFECT_CLOUD_API_URL    = var.prefect_cloud_api_url
+    } : name => value if value != null },
+    var.worker_environment,
+  )
+
+  # The worker names a family prefect_<pool>_<deployment>, with what ECS does not
+  # take in a name put out of the pool's; so it is left out of the pattern, too.
+  pool_family   = "prefect_${replace(var.work_pool_name, "/[^a-zA-Z0-9_-]+/", "*")}_*"
+  task_families = coalesce(var.flow_run_task_families, distinct([local.pool_family, lower(local.pool_family)]))
+}

@@ -1,0 +1,15 @@
+variable "name" {
+  description = "Name of the stack, put before the name of each resource"
+  type        = string
+}
+
+variable "tags" {
+  description = "Tags added to every resource"
+  type        = map(string)
+  default     = {}
+}
+
+variable "cluster_arn" {
+  description = "ECS cluster whose task state changes are sent to the queue"
+  type        = string
+}

@@ -1,0 +1,11 @@
+output "arn" {
+  description = "ARN of the secret, known once its value was written if Terraform writes it"
+  value       = aws_secretsmanager_secret.this.arn
+
+  depends_on = [aws_secretsmanager_secret_version.this]
+}
+
+output "name" {
+  description = "Name of the secret"
+  value       = aws_secretsmanager_secret.this.name
+}

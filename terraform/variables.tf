@@ -1,0 +1,528 @@
+################################################################################
+# General
+################################################################################
+
+variable "name" {
+  description = "Name of the stack. Every resource is named after it; it is also the value of the tag `faber:stack`"
+  type        = string
+  default     = "faber"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,22}[a-z0-9]$", var.name)) && !startswith(var.name, "sg-")
+    error_message = "name must be 2 to 24 lower-case letters, digits and hyphens, start with a letter, not end with a hyphen and not start with \"sg-\"."
+  }
+}
+
+variable "tags" {
+  description = "Tags added to every resource"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+################################################################################
+# Prefect
+################################################################################
+
+variable "work_pool_name" {
+  description = "Prefect work pool that the worker serves"
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = trimspace(var.work_pool_name) != "" && !can(regex("[/%&><]", var.work_pool_name))
+    error_message = "work_pool_name must not be empty and, as Prefect demands, must not contain / % & > <."
+  }
+}
+
+variable "prefect_api_url" {
+  description = "Full URL of the Prefect API, for a self-hosted server. Leave null for Prefect Cloud: the worker then builds the URL from the account and workspace ids in the secret"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.prefect_api_url == null || can(regex("^https?://[^/]+", var.prefect_api_url))
+    error_message = "prefect_api_url must start with http:// or https://."
+  }
+}
+
+variable "prefect_cloud_api_url" {
+  description = "Root of the Prefect Cloud API. Null means `https://api.prefect.cloud/api`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.prefect_cloud_api_url == null || can(regex("^https?://[^/]+", var.prefect_cloud_api_url))
+    error_message = "prefect_cloud_api_url must start with http:// or https://."
+  }
+}
+
+################################################################################
+# Credentials
+################################################################################
+
+variable "create_secret" {
+  description = "Whether to create the Secrets Manager secret that holds the Prefect credentials. With false, `prefect_secret_arn` names an existing one"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "prefect_secret_arn" {
+  description = "Full ARN of an existing secret whose value is a JSON object with the keys in `prefect_secret_keys`. Needs `create_secret = false`. Null together with `create_secret = false` means that the API asks for no credentials"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.prefect_secret_arn == null || can(regex("^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$", var.prefect_secret_arn))
+    error_message = "prefect_secret_arn must be a full secret ARN, with the six random characters that Secrets Manager puts at its end."
+  }
+
+  validation {
+    condition     = !(var.create_secret && var.prefect_secret_arn != null)
+    error_message = "prefect_secret_arn is only used with create_secret = false."
+  }
+
+  validation {
+    condition     = var.create_secret || var.prefect_secret_arn != null || var.prefect_api_url != null
+    error_message = "Prefect Cloud needs credentials: give prefect_secret_arn, or leave create_secret = true."
+  }
+}
+
+variable "prefect_secret_keys" {
+  description = "Keys of the secret that become environment variables of the worker. A self-hosted server with basic auth wants `[\"PREFECT_API_AUTH_STRING\"]`"
+  type        = set(string)
+  default     = ["PREFECT_API_KEY", "PREFECT_ACCOUNT_ID", "PREFECT_WORKSPACE_ID"]
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.prefect_secret_keys, ["PREFECT_API_KEY", "PREFECT_ACCOUNT_ID", "PREFECT_WORKSPACE_ID", "PREFECT_API_AUTH_STRING"])) == 0
+    error_message = "prefect_secret_keys may hold PREFECT_API_KEY, PREFECT_ACCOUNT_ID, PREFECT_WORKSPACE_ID and PREFECT_API_AUTH_STRING."
+  }
+}
+
+variable "manage_secret_value" {
+  description = "Whether Terraform writes the value of the created secret, from `prefect_credentials`. With false the secret is created empty and somebody fills it afterwards (`faber secret put` does); the service stays at 0 tasks until `secret_value_ready` says that this was done"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "prefect_credentials" {
+  description = "Value of the secret; its attributes become the JSON keys of the same name in capitals. Never stored in plan or state. Needed at every plan and apply while `manage_secret_value` is true, though only sent when `prefect_credentials_version` changes"
+  type = object({
+    prefect_api_key         = optional(string)
+    prefect_account_id      = optional(string)
+    prefect_workspace_id    = optional(string)
+    prefect_api_auth_string = optional(string)
+  })
+  default   = null
+  ephemeral = true
+}
+
+variable "prefect_credentials_version" {
+  description = "Raise it to have changed `prefect_credentials` written to the secret: Terraform keeps no copy to compare with"
+  type        = number
+  default     = 1
+  nullable    = false
+}
+
+variable "secret_value_ready" {
+  description = "Set to true once the value of a secret that Terraform does not manage was put in. Until then the service runs 0 tasks, since each would fail to start"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "secret_name" {
+  description = "Name of the created secret. Null means a unique name that starts with `<name>-prefect-`, which leaves no reserved name behind after a destroy"
+  type        = string
+  default     = null
+}
+
+variable "secret_kms_key_arn" {
+  description = "Customer managed KMS key of the secret, created or existing. Null means the key that AWS manages"
+  type        = string
+  default     = null
+}
+
+variable "secret_recovery_window_in_days" {
+  description = "Days in which a destroyed secret can be brought back: 0 (gone at once) or 7 to 30"
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.secret_recovery_window_in_days == 0 || (var.secret_recovery_window_in_days >= 7 && var.secret_recovery_window_in_days <= 30)
+    error_message = "secret_recovery_window_in_days must be 0 or 7 to 30."
+  }
+}
+
+################################################################################
+# Network
+################################################################################
+
+variable "create_vpc" {
+  description = "Whether to create a VPC. With false, `vpc_id` and `private_subnet_ids` name an existing one"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "vpc_id" {
+  description = "Existing VPC, with `create_vpc = false`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_vpc || var.vpc_id != null
+    error_message = "vpc_id is needed with create_vpc = false."
+  }
+}
+
+variable "private_subnet_ids" {
+  description = "Existing subnets for the worker and the flow runs, with `create_vpc = false`. They need a way to the Prefect API, to ECR or the image registry, and to the AWS APIs"
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = var.create_vpc || length(var.private_subnet_ids) > 0
+    error_message = "private_subnet_ids must name at least one subnet with create_vpc = false."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "IPv4 range of the created VPC, /16 to /20"
+  type        = string
+  default     = "10.42.0.0/16"
+  nullable    = false
+
+  validation {
+    condition     = can(cidrhost(var.vpc_cidr, 0)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 20, false)
+    error_message = "vpc_cidr must be an IPv4 range from /16 to /20, such as 10.42.0.0/16."
+  }
+}
+
+variable "azs" {
+  description = "Availability zones of the created VPC. Empty means the first `az_count` of the region"
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.azs) <= 6 && length(distinct(var.azs)) == length(var.azs)
+    error_message = "azs must be at most 6 different availability zones."
+  }
+}
+
+variable "az_count" {
+  description = "Number of availability zones of the created VPC, used when `azs` is empty"
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 5, 6], var.az_count)
+    error_message = "az_count must be 1 to 6."
+  }
+}
+
+variable "nat_mode" {
+  description = "NAT gateways of the created VPC: `none` (the private subnets have no way out: for an API inside the VPC, or with routes of your own), `single` (one for all zones) or `per_az`"
+  type        = string
+  default     = "single"
+  nullable    = false
+
+  validation {
+    condition     = contains(["none", "single", "per_az"], var.nat_mode)
+    error_message = "nat_mode must be \"none\", \"single\" or \"per_az\"."
+  }
+}
+
+variable "flow_run_egress_rules" {
+  description = "What flow runs may reach. The port of the Prefect API is always open to them, nothing is open to the outside"
+  type = map(object({
+    description = optional(string)
+    ip_protocol = optional(string, "tcp")
+    from_port   = optional(number)
+    to_port     = optional(number)
+    cidr_ipv4   = optional(string, "0.0.0.0/0")
+  }))
+  default = {
+    https = { description = "HTTPS", from_port = 443, to_port = 443 }
+  }
+  nullable = false
+
+  validation {
+    condition     = alltrue([for rule in var.flow_run_egress_rules : rule.ip_protocol == "-1" || (rule.from_port != null && rule.to_port != null)])
+    error_message = "Each of flow_run_egress_rules needs from_port and to_port, unless ip_protocol is \"-1\"."
+  }
+
+  validation {
+    condition     = alltrue([for rule in var.flow_run_egress_rules : can(cidrhost(rule.cidr_ipv4, 0))])
+    error_message = "cidr_ipv4 of each of flow_run_egress_rules must be an IPv4 range."
+  }
+}
+
+################################################################################
+# Worker
+################################################################################
+
+variable "image" {
+  description = "Container image of the worker: faber at `/faber`, which is also its entry point"
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = trimspace(var.image) != ""
+    error_message = "image must not be empty."
+  }
+}
+
+variable "cpu" {
+  description = "CPU units of the worker task: 256, 512, 1024, 2048 or 4096"
+  type        = number
+  default     = 256
+  nullable    = false
+
+  validation {
+    condition     = contains([256, 512, 1024, 2048, 4096], var.cpu)
+    error_message = "cpu must be one of 256, 512, 1024, 2048, 4096."
+  }
+}
+
+variable "memory" {
+  description = "Memory of the worker task in MiB, as Fargate pairs it with `cpu`"
+  type        = number
+  default     = 512
+  nullable    = false
+
+  validation {
+    condition = contains(lookup({
+      "256"  = [512, 1024, 2048]
+      "512"  = [for gib in range(1, 5) : gib * 1024]
+      "1024" = [for gib in range(2, 9) : gib * 1024]
+      "2048" = [for gib in range(4, 17) : gib * 1024]
+      "4096" = [for gib in range(8, 31) : gib * 1024]
+    }, tostring(var.cpu), []), var.memory)
+    error_message = "Fargate does not pair this memory with this cpu: 256 takes 512, 1024, 2048; 512 takes 1 to 4 GiB; 1024 takes 2 to 8; 2048 takes 4 to 16; 4096 takes 8 to 30."
+  }
+}
+
+variable "cpu_architecture" {
+  description = "Processor of the worker task: `X86_64` or `ARM64`. The image must be built for it"
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "cpu_architecture must be \"X86_64\" or \"ARM64\"."
+  }
+}
+
+variable "desired_count" {
+  description = "Number of worker tasks. Any number serves the same pool together; 0 pauses it"
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.desired_count >= 0 && floor(var.desired_count) == var.desired_count
+    error_message = "desired_count must be a whole number, 0 or more."
+  }
+}
+
+variable "worker_environment" {
+  description = "Further environment variables of the worker. They stand in the task definition in plain text: credentials belong in the secret"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setintersection(keys(var.worker_environment), ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_ACCOUNT_ID", "PREFECT_WORKSPACE_ID"])) == 0
+    error_message = "worker_environment must not hold PREFECT_API_KEY, PREFECT_API_AUTH_STRING, PREFECT_ACCOUNT_ID or PREFECT_WORKSPACE_ID: they come from the secret."
+  }
+}
+
+variable "stop_timeout" {
+  description = "Seconds between SIGTERM and SIGKILL when a worker task is stopped, 2 to 120"
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.stop_timeout >= 2 && var.stop_timeout <= 120
+    error_message = "stop_timeout must be 2 to 120."
+  }
+}
+
+variable "wait_for_steady_state" {
+  description = "Whether apply waits until the service runs its tasks. Off, since `faber apply` then asks Prefect whether the worker is online, which proves more"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "container_insights" {
+  description = "Container Insights of the cluster: `disabled`, `enabled` or `enhanced`. Costs per metric"
+  type        = string
+  default     = "disabled"
+  nullable    = false
+
+  validation {
+    condition     = contains(["disabled", "enabled", "enhanced"], var.container_insights)
+    error_message = "container_insights must be \"disabled\", \"enabled\" or \"enhanced\"."
+  }
+}
+
+variable "log_retention_in_days" {
+  description = "Days for which CloudWatch keeps the logs of the worker and of the flow runs; 0 means for ever"
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = contains([0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_in_days)
+    error_message = "log_retention_in_days must be one of the periods that CloudWatch Logs knows: 0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
+  }
+}
+
+################################################################################
+# Flow runs: what the base job template says unless a deployment says otherwise
+################################################################################
+
+variable "flow_run_image" {
+  description = "Default image of flow runs. Null leaves it to the worker"
+  type        = string
+  default     = null
+}
+
+variable "flow_run_cpu" {
+  description = "Default CPU units of flow runs. Null leaves it to the worker (1024)"
+  type        = number
+  default     = null
+}
+
+variable "flow_run_memory" {
+  description = "Default memory of flow runs in MiB. Null leaves it to the worker (2048)"
+  type        = number
+  default     = null
+}
+
+variable "flow_run_environment" {
+  description = "Default environment variables of flow runs. They stand in the work pool in plain text"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setintersection(keys(var.flow_run_environment), ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"])) == 0
+    error_message = "flow_run_environment must not hold PREFECT_API_KEY or PREFECT_API_AUTH_STRING: flow runs get them from the secret."
+  }
+}
+
+variable "flow_run_task_families" {
+  description = "Task definition families that the worker may run, with `*` as wildcard. Null means those that it makes for this work pool, `prefect_<pool>_*`"
+  type        = list(string)
+  default     = null
+}
+
+################################################################################
+# IAM
+################################################################################
+
+variable "create_task_exec_iam_role" {
+  description = "Whether to create the role with which ECS starts tasks: pulls images, reads the secret, writes logs"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "task_exec_iam_role_arn" {
+  description = "Existing execution role, with `create_task_exec_iam_role = false`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_task_exec_iam_role || var.task_exec_iam_role_arn != null
+    error_message = "task_exec_iam_role_arn is needed with create_task_exec_iam_role = false."
+  }
+}
+
+variable "create_tasks_iam_role" {
+  description = "Whether to create the role of the worker"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "tasks_iam_role_arn" {
+  description = "Existing role of the worker, with `create_tasks_iam_role = false`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_tasks_iam_role || var.tasks_iam_role_arn != null
+    error_message = "tasks_iam_role_arn is needed with create_tasks_iam_role = false."
+  }
+}
+
+variable "create_flow_run_role" {
+  description = "Whether to create the role of flow runs. It has no rights but those in `flow_run_iam_statements` and `flow_run_policy_arns`"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "flow_run_role_arn" {
+  description = "Existing role of flow runs, with `create_flow_run_role = false`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.create_flow_run_role || var.flow_run_role_arn != null
+    error_message = "flow_run_role_arn is needed with create_flow_run_role = false."
+  }
+}
+
+variable "flow_run_iam_statements" {
+  description = "What the created flow-run role may do"
+  type = list(object({
+    sid       = optional(string)
+    effect    = optional(string, "Allow")
+    actions   = list(string)
+    resources = list(string)
+    condition = optional(map(map(list(string))), {})
+  }))
+  default  = []
+  nullable = false
+}
+
+variable "flow_run_policy_arns" {
+  description = "Managed policies attached to the created flow-run role, by a name of your choice"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "additional_pass_role_arns" {
+  description = "Further task and execution roles that deployments may choose, so that the worker may pass them to ECS"
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "ecr_repository_arns" {
+  description = "ECR repositories that the created execution role may pull from. Null means all of this account and region, since each deployment may bring its own image"
+  type        = list(string)
+  default     = null
+}
+
+variable "iam_role_permissions_boundary" {
+  description = "Policy that bounds every created role"
+  type        = string
+  default     = null
+}

@@ -1,0 +1,11 @@
+terraform {
+  # 1.11 brings write-only arguments: the Prefect credentials pass through Terraform without being stored.
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.83, < 7.0"
+    }
+  }
+}
