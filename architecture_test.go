@@ -225,6 +225,34 @@ func TestProcess(t *testing.T) {
 	}
 }
 
+// TestDependenciesAreDecided finds outside libraries that nobody gave a reason.
+func TestDependenciesAreDecided(t *testing.T) {
+	t.Parallel()
+	const page = "docs/decisions/0006-dependencies.md"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, _, _ := strings.Cut(string(text), "### Refused")
+	var modules []string
+	for i, part := range strings.Split(accepted, "`") {
+		if i%2 == 1 { // between two backquotes
+			modules = append(modules, part)
+		}
+	}
+	for _, pkg := range listPackages(t) {
+		for _, file := range parseAll(t, pkg) {
+			for _, imported := range file.imports() {
+				first, _, _ := strings.Cut(imported.path, "/")
+				outside := strings.Contains(first, ".")
+				if outside && !slices.ContainsFunc(modules, func(m string) bool { return within(imported.path, m) }) {
+					t.Errorf("%s: %s stands in no table of %s: add its module with a reason, or do without", imported.position, imported.path, page)
+				}
+			}
+		}
+	}
+}
+
 // TestEveryDirectoryIsListed finds packages that `go list` passes over because
 // all their files are for another platform. Reading the directories here also
 // makes the test's cached result depend on them.
