@@ -1,0 +1,118 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// NewRegistry returns a registry of our own, with what Go and the process tell
+// of themselves already in it.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return r
+}
+
+// Health answers the server's questions. A nil function counts as "all is well".
+type Health struct {
+	// Live is nil while the process does its work: restarting it would not help.
+	Live func() error
+	// Ready is nil while the process serves flow runs.
+	Ready func() error
+	// Status describes every part in plain words, for people.
+	Status func() string
+	// Metrics are served on /metrics; nil serves none.
+	Metrics prometheus.Gatherer
+}
+
+// Server serves health and metrics on one port.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// Listen opens the port, so that a port that is taken is known at once.
+func Listen(addr string, h Health) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for health checks: %w", err)
+	}
+	return &Server{listener: l, http: &http.Server{
+		Handler: h.handler(),
+		// A health check that takes longer than this is none.
+		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}}, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Serve answers until ctx ends.
+func (s *Server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	defer stop()
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve health checks: %w", err)
+	}
+	return nil
+}
+
+// Close ends the server, whether it serves or not.
+func (s *Server) Close() {
+	_ = s.http.Close() // nothing is under way that would have to be finished
+	_ = s.listener.Close()
+}
+
+func (h Health) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", h.prefectHealth)
+	mux.HandleFunc("GET /healthz", plain(h.Live))
+	mux.HandleFunc("GET /readyz", plain(h.Ready))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if h.Status != nil {
+			fmt.Fprint(w, h.Status())
+		}
+	})
+	if h.Metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}))
+	}
+	return mux
+}
+
+// prefectHealth answers byte for byte as Prefect's worker does: health checks
+// written for that one must keep working.
+func (h Health) prefectHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if h.Live != nil && h.Live() != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(w, `{"message":"Worker may be unresponsive at this time"}`)
+		return
+	}
+	fmt.Fprint(w, `{"message":"OK"}`)
+}
+
+func plain(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if check != nil {
+			if err := check(); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				fmt.Fprintln(w, err)
+				return
+			}
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
