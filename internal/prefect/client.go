@@ -86,9 +86,9 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{options: o, api: strings.TrimRight(o.APIURL, "/"), log: o.Logger}
 	c.headers = c.baseHeaders()
-	c.http = &http.Client{Transport: newTransport(o)}
+	c.http = &http.Client{Transport: newTransport(o), CheckRedirect: limitRedirects}
 	c.sockets = &http.Client{Transport: newSocketTransport(o)}
-	c.csrf.enabled = o.CSRF && !c.IsCloud()
+	c.csrf = newCSRF(o.CSRF && !c.IsCloud())
 	return c, nil
 }
 
@@ -123,6 +123,13 @@ func (c *Client) WorkerID() string {
 func (c *Client) Close() {
 	c.http.CloseIdleConnections()
 	c.sockets.CloseIdleConnections()
+}
+
+func limitRedirects(_ *http.Request, via []*http.Request) error {
+	if len(via) >= 20 {
+		return errRedirects
+	}
+	return nil
 }
 
 func (c *Client) setWorkerID(id string) {

@@ -3,29 +3,197 @@ package prefect
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
-// FlowRunLogger collects log lines of flow runs and sends them in batches. A
-// line that cannot be sent is lost, with one warning: logs never hold up a run.
+const (
+	logsInterval     = 2 * time.Second
+	logsBatchBytes   = 3_000_000
+	logsQueueBytes   = 32 << 20
+	logOverhead      = 512 // of one line in JSON, beside its message
+	logMostBytes     = 1_000_000
+	logMostCloud     = 25_000
+	logTruncatedMark = "... [truncated]"
+)
+
+// FlowRunLogger collects log lines of flow runs and sends them in batches.
+// Lines wait while the API is down, and the oldest are lost when too many do:
+// logs never hold up a run.
 type FlowRunLogger struct {
 	// MinLevel drops what is below it.
 	MinLevel slog.Level
 	// Disabled drops everything.
 	Disabled bool
+
+	client   *Client
+	interval time.Duration
+	full     chan struct{} // a batch is full
+	turn     chan struct{} // held by whoever sends: lines keep their order
+
+	mu      sync.Mutex
+	lines   []Log
+	bytes   int
+	lost    int
+	failing bool // the warning was given
 }
 
 // NewFlowRunLogger returns a logger that sends every interval (2 s when zero)
 // while Run runs. Its fields may be set before the first use.
-func NewFlowRunLogger(c *Client, interval time.Duration) *FlowRunLogger { return &FlowRunLogger{} }
+func NewFlowRunLogger(c *Client, interval time.Duration) *FlowRunLogger {
+	if interval <= 0 {
+		interval = logsInterval
+	}
+	return &FlowRunLogger{client: c, interval: interval, full: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+}
 
 // Log queues a line for the log of a flow run, under a logger name such as
 // "prefect.flow_runs.worker". It never blocks.
-func (l *FlowRunLogger) Log(name string, level slog.Level, flowRunID, message string) {}
+func (l *FlowRunLogger) Log(name string, level slog.Level, flowRunID, message string) {
+	if l.Disabled || level < l.MinLevel {
+		return
+	}
+	line := Log{
+		Name: name, Level: pythonLevel(level), Message: l.cut(message),
+		Timestamp: time.Now().UTC(), FlowRunID: flowRunID,
+	}
+	l.mu.Lock()
+	l.lines = append(l.lines, line)
+	l.bytes += size(line)
+	l.trim()
+	isFull := l.bytes >= logsBatchBytes
+	l.mu.Unlock()
+	if isFull {
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
+	}
+}
 
-// Flush sends what is queued.
-func (l *FlowRunLogger) Flush(ctx context.Context) error { return errDraft }
+func (l *FlowRunLogger) cut(message string) string {
+	most := logMostBytes
+	if l.client.IsCloud() {
+		most = logMostCloud
+	}
+	most -= logOverhead
+	if len(message) <= most {
+		return message
+	}
+	return shorten(message, most-len(logTruncatedMark)) + logTruncatedMark
+}
 
-// Run sends batches until ctx ends; it does not flush at the end, because the
-// caller knows how long that may take.
-func (l *FlowRunLogger) Run(ctx context.Context) error { return errDraft }
+func size(line Log) int { return len(line.Message) + logOverhead }
+
+// trim loses the oldest lines beyond the limit; the caller holds mu.
+func (l *FlowRunLogger) trim() {
+	for l.bytes > logsQueueBytes {
+		l.bytes -= size(l.lines[0])
+		l.lines = l.lines[1:]
+		l.lost++
+	}
+}
+
+// pythonLevel is a level in the numbers of Python's logging.
+func pythonLevel(level slog.Level) int {
+	switch {
+	case level >= slog.LevelError+4:
+		return 50
+	case level >= slog.LevelError:
+		return 40
+	case level >= slog.LevelWarn:
+		return 30
+	case level >= slog.LevelInfo:
+		return 20
+	default:
+		return 10
+	}
+}
+
+// Run sends batches until ctx ends, which is no error. It does not flush at the
+// end: the caller knows how long that may take.
+func (l *FlowRunLogger) Run(ctx context.Context) error {
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-l.full:
+		case <-ctx.Done():
+			return nil
+		}
+		// Reported by Flush itself; the lines wait for the next round.
+		_ = l.Flush(ctx)
+	}
+}
+
+// Flush sends what is queued. Lines that could not be sent for a passing reason
+// stay queued; those that the API refuses are lost.
+func (l *FlowRunLogger) Flush(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for {
+		batch := l.take()
+		if len(batch) == 0 {
+			return nil
+		}
+		err := l.client.SendLogs(ctx, batch)
+		if err == nil {
+			l.report(nil, 0)
+			continue
+		}
+		if IsTransient(err) || ctx.Err() != nil {
+			l.putBack(batch)
+			l.report(err, 0)
+			return err
+		}
+		l.report(err, len(batch))
+	}
+}
+
+// take removes the next batch from the queue.
+func (l *FlowRunLogger) take() []Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count, bytes := 0, 0
+	for count < len(l.lines) && (count == 0 || bytes+size(l.lines[count]) <= logsBatchBytes) {
+		bytes += size(l.lines[count])
+		count++
+	}
+	batch := l.lines[:count:count]
+	l.lines = l.lines[count:]
+	l.bytes -= bytes
+	return batch
+}
+
+func (l *FlowRunLogger) putBack(batch []Log) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range batch {
+		l.bytes += size(line)
+	}
+	l.lines = append(batch, l.lines...)
+	l.trim()
+}
+
+// report warns when sending starts to fail, and not again before it has worked.
+func (l *FlowRunLogger) report(err error, refused int) {
+	l.mu.Lock()
+	l.lost += refused
+	lost, warned := l.lost, l.failing
+	l.failing = err != nil
+	if err == nil || !warned {
+		l.lost = 0
+	}
+	l.mu.Unlock()
+	switch {
+	case err != nil && !warned:
+		l.client.log.Warn("logs of flow runs cannot be sent to the Prefect API; flow runs are not affected", "error", err, "lost", lost)
+	case err == nil && lost > 0:
+		l.client.log.Warn("logs of flow runs were lost while the Prefect API did not take them", "lost", lost)
+	}
+}

@@ -2,69 +2,155 @@ package prefect
 
 import (
 	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
 )
 
-// FilterFlowRuns sends a flow run filter as it is.
+// FilterFlowRuns sends a flow run filter as it is. The server's page size
+// applies; "limit" and "offset" in the filter ask for more.
 func (c *Client) FilterFlowRuns(ctx context.Context, filter map[string]any) ([]FlowRun, error) {
-	return nil, errDraft
+	if filter == nil {
+		filter = map[string]any{}
+	}
+	var runs []FlowRun
+	err := c.post(ctx, "/flow_runs/filter", filter, &runs)
+	return runs, err
 }
 
 // ReadFlowRun reads a flow run.
 func (c *Client) ReadFlowRun(ctx context.Context, id string) (FlowRun, error) {
-	return FlowRun{}, errDraft
+	var run FlowRun
+	err := c.get(ctx, "/flow_runs/"+url.PathEscape(id), &run)
+	return run, err
 }
 
 // ReadFlow reads a flow.
-func (c *Client) ReadFlow(ctx context.Context, id string) (Flow, error) { return Flow{}, errDraft }
+func (c *Client) ReadFlow(ctx context.Context, id string) (Flow, error) {
+	var flow Flow
+	err := c.get(ctx, "/flows/"+url.PathEscape(id), &flow)
+	return flow, err
+}
 
 // ReadDeployment reads a deployment.
 func (c *Client) ReadDeployment(ctx context.Context, id string) (Deployment, error) {
-	return Deployment{}, errDraft
+	var deployment Deployment
+	err := c.get(ctx, "/deployments/"+url.PathEscape(id), &deployment)
+	return deployment, err
 }
 
 // FlowRunStates reads the states a run went through, oldest first.
-func (c *Client) FlowRunStates(ctx context.Context, id string) ([]State, error) { return nil, errDraft }
+func (c *Client) FlowRunStates(ctx context.Context, id string) ([]State, error) {
+	var states []State
+	if err := c.get(ctx, "/flow_run_states/?flow_run_id="+url.QueryEscape(id), &states); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(states, func(a, b State) int { return moment(a).Compare(moment(b)) })
+	return states, nil
+}
+
+func moment(s State) time.Time {
+	if s.Timestamp == nil {
+		return time.Time{}
+	}
+	return *s.Timestamp
+}
 
 // SetFlowRunState proposes a state. A missing transition id is made up once per
 // call, so that HTTP retries of the call are the same proposal to the server.
 // It does not wait on WAIT.
 func (c *Client) SetFlowRunState(ctx context.Context, id string, s State, force bool) (OrchestrationResult, error) {
-	return OrchestrationResult{}, errDraft
+	if s.Details.FlowRunID == "" {
+		s.Details.FlowRunID = id
+	}
+	if s.Details.TransitionID == "" {
+		s.Details.TransitionID = uuid.NewString()
+	}
+	s.ID, s.Timestamp = "", nil // the server's to give
+	var result OrchestrationResult
+	body := map[string]any{"state": s, "force": force}
+	err := c.post(ctx, "/flow_runs/"+url.PathEscape(id)+"/set_state", body, &result)
+	return result, err
 }
 
 // SetInfrastructurePID stores where a run's infrastructure is; nil clears it.
 func (c *Client) SetInfrastructurePID(ctx context.Context, id string, pid *string) error {
-	return errDraft
+	return c.patch(ctx, "/flow_runs/"+url.PathEscape(id), map[string]any{"infrastructure_pid": pid})
 }
 
 // SetLabels adds labels to a flow run.
 func (c *Client) SetLabels(ctx context.Context, id string, labels map[string]string) error {
-	return errDraft
+	return c.patch(ctx, "/flow_runs/"+url.PathEscape(id)+"/labels", labels)
 }
 
 // BlockDocument reads a block's data, secrets included.
 func (c *Client) BlockDocument(ctx context.Context, id string) (map[string]any, error) {
-	return nil, errDraft
+	return c.blockData(ctx, "/block_documents/"+url.PathEscape(id))
 }
 
 // BlockDocumentByName reads a block's data by type slug and name, secrets included.
 func (c *Client) BlockDocumentByName(ctx context.Context, typeSlug, name string) (map[string]any, error) {
-	return nil, errDraft
+	return c.blockData(ctx, "/block_types/slug/"+url.PathEscape(typeSlug)+"/block_documents/name/"+url.PathEscape(name))
+}
+
+func (c *Client) blockData(ctx context.Context, path string) (map[string]any, error) {
+	var document struct {
+		Data map[string]any `json:"data"`
+	}
+	err := c.get(ctx, path+"?include_secrets=true", &document)
+	return document.Data, err
 }
 
 // Variable reads the value of a variable: any JSON value.
-func (c *Client) Variable(ctx context.Context, name string) (any, error) { return nil, errDraft }
+func (c *Client) Variable(ctx context.Context, name string) (any, error) {
+	var variable struct {
+		Value any `json:"value"`
+	}
+	err := c.get(ctx, "/variables/name/"+url.PathEscape(name), &variable)
+	return variable.Value, err
+}
 
 // SendLogs sends log lines.
-func (c *Client) SendLogs(ctx context.Context, logs []Log) error { return errDraft }
+func (c *Client) SendLogs(ctx context.Context, logs []Log) error {
+	return c.post(ctx, "/logs/", c.wireLogs(logs), nil)
+}
 
-// Version reads the server's version.
-func (c *Client) Version(ctx context.Context) (string, error) { return "", errDraft }
+// wireLog is a log line with the id that Cloud gave the worker.
+type wireLog struct {
+	Log
+	WorkerID string `json:"worker_id,omitempty"`
+}
 
-// CheckVersion compares the server's version with the client's: another major
-// version is an ErrIncompatible, an older server is logged. Cloud is not asked.
-func (c *Client) CheckVersion(ctx context.Context) error { return errDraft }
+func (c *Client) wireLogs(logs []Log) []wireLog {
+	wire := make([]wireLog, len(logs))
+	for i, line := range logs {
+		line.Timestamp = line.Timestamp.UTC()
+		wire[i] = wireLog{line, c.WorkerID()}
+	}
+	return wire
+}
 
-// CheckAccess tries once, within five seconds, whether the API lets this client
-// in. A refusal is an *AccessError; no answer at all is an ErrUnreachable.
-func (c *Client) CheckAccess(ctx context.Context) error { return errDraft }
+// UnmarshalJSON reads a flow run and keeps the whole object in Raw.
+func (r *FlowRun) UnmarshalJSON(data []byte) error {
+	type plain FlowRun
+	if err := decode(data, (*plain)(r)); err != nil {
+		return err
+	}
+	r.Raw = nil
+	return decode(data, &r.Raw)
+}
+
+// UnmarshalJSON reads a flow and keeps the whole object in Raw.
+func (f *Flow) UnmarshalJSON(data []byte) error {
+	type plain Flow
+	if err := decode(data, (*plain)(f)); err != nil {
+		return err
+	}
+	f.Raw = nil
+	return decode(data, &f.Raw)
+}
+
+var _ json.Unmarshaler = (*FlowRun)(nil)
