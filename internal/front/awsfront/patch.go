@@ -1,0 +1,154 @@
+package awsfront
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"faber/internal/front"
+)
+
+// patch answers one operation: with the emulator's answer mended, or in its
+// stead. Why each is needed stands at its function.
+type patch func(x *exchange) (*answer, error)
+
+// patchTable names the operations that are patched.
+func (f *Front) patchTable() map[front.Op]patch {
+	return map[front.Op]patch{
+		{Service: "ecs", Operation: "RunTask"}:          f.runTask,
+		{Service: "ecs", Operation: "CreateService"}:    f.createService,
+		{Service: "ecs", Operation: "UpdateService"}:    f.updateService,
+		{Service: "ecs", Operation: "DescribeServices"}: f.describeServices,
+		{Service: "ecs", Operation: "DeleteService"}:    f.deleteService,
+
+		{Service: "application-autoscaling", Operation: "RegisterScalableTarget"}:   f.registerScalableTarget,
+		{Service: "application-autoscaling", Operation: "DeregisterScalableTarget"}: f.deregisterScalableTarget,
+		{Service: "application-autoscaling", Operation: "ListTagsForResource"}:      f.listScalableTargetTags,
+		{Service: "application-autoscaling", Operation: "TagResource"}:              f.tagScalableTarget,
+		{Service: "application-autoscaling", Operation: "UntagResource"}:            f.untagScalableTarget,
+
+		{Service: "codepipeline", Operation: "GetPipeline"}: f.pipelineTimes,
+	}
+}
+
+// exchange is a call that a patch handles.
+type exchange struct {
+	scope scope
+	body  []byte
+	// send makes the call at the emulator, with the body given.
+	send func(body []byte) (*answer, error)
+}
+
+// decode reads the request's parameters.
+func (x *exchange) decode(v any) error {
+	if err := json.Unmarshal(x.body, v); err != nil {
+		return &refusal{code: "SerializationException", message: err.Error()}
+	}
+	return nil
+}
+
+// forward makes the call as it came.
+func (x *exchange) forward() (*answer, error) { return x.send(x.body) }
+
+// answer is what goes back to the caller.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a *answer) ok() bool { return a.status < 300 }
+
+// edit decodes the answer, lets change have it, and encodes it again. What is
+// no success or no JSON stays as it is.
+func (a *answer) edit(change func(v map[string]any)) *answer {
+	v := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(a.body))
+	d.UseNumber()
+	if !a.ok() || d.Decode(&v) != nil {
+		return a
+	}
+	change(v)
+	body, err := json.Marshal(v)
+	if err != nil {
+		return a
+	}
+	return &answer{status: a.status, header: a.header, body: body}
+}
+
+// answerJSON is a success of the front's own making.
+func answerJSON(v any) (*answer, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return &answer{status: http.StatusOK, header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, body: body}, nil
+}
+
+// refusal is an error as AWS would answer it.
+type refusal struct {
+	code    string
+	message string
+	extra   map[string]any
+}
+
+func (e *refusal) Error() string { return e.code + ": " + e.message }
+
+func (f *Front) servePatched(w http.ResponseWriter, r *http.Request, p patch, to upstream, s scope, body []byte) {
+	a, err := p(&exchange{scope: s, body: body, send: func(body []byte) (*answer, error) {
+		return f.send(r, to, body)
+	}})
+	if refused, ok := err.(*refusal); ok {
+		writeError(w, r, http.StatusBadRequest, refused.code, refused.message, refused.extra)
+		return
+	}
+	if err != nil {
+		f.log.Warn("emulator does not answer", "emulator", to, "error", err)
+		writeError(w, r, http.StatusBadGateway, "ServiceUnavailable", err.Error(), nil)
+		return
+	}
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	w.Header().Del("Content-Length")
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body)
+}
+
+// send makes a call at an emulator and waits for the whole answer. It outlives
+// the caller: what a call has effected must be remembered even when nobody
+// waits for the answer any more.
+func (f *Front) send(r *http.Request, to upstream, body []byte) (*answer, error) {
+	target := f.o.Ministack
+	if to == moto {
+		target = f.o.Moto
+	}
+	u := target.JoinPath(r.URL.Path)
+	u.RawQuery = r.URL.RawQuery
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = r.Header.Clone()
+	// The transport asks for gzip itself, and then unpacks it.
+	req.Header.Del("Accept-Encoding")
+	req.Header.Del("Connection")
+	req.Host = r.Host
+	res, err := f.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("pass on to %s: %w", to, err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", to, err)
+	}
+	res.Header.Del("Connection")
+	return &answer{status: res.StatusCode, header: res.Header, body: data}, nil
+}
