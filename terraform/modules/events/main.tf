@@ -1,3 +1,7 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
 resource "aws_cloudwatch_event_rule" "task_state" {
   name        = "${var.name}-task-state"
   description = "Task state changes of the ECS cluster ${var.name}"
@@ -15,17 +19,37 @@ resource "aws_cloudwatch_event_target" "queue" {
   rule      = aws_cloudwatch_event_rule.task_state.name
   target_id = "task-events"
   arn       = aws_sqs_queue.this.arn
+}
 
-  # The rule must not send before the queue lets it.
-  depends_on = [aws_sqs_queue_policy.this]
+locals {
+  queue_name = "${var.name}-task-events"
+
+  # Put together from the name, so that the queue can carry its own policy: a
+  # policy set apart costs another half minute of waiting at apply and destroy.
+  queue_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${local.queue_name}"
+
+  queue_policy = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "TaskStateRule"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = local.queue_arn
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.task_state.arn } }
+      },
+    ]
+  }
 }
 
 resource "aws_sqs_queue" "this" {
-  name                       = "${var.name}-task-events"
+  name                       = local.queue_name
   visibility_timeout_seconds = 300
   message_retention_seconds  = 7 * 24 * 60 * 60
   receive_wait_time_seconds  = 20
   sqs_managed_sse_enabled    = true
+  policy                     = jsonencode(local.queue_policy)
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dlq.arn
@@ -37,39 +61,9 @@ resource "aws_sqs_queue" "this" {
 
 # Kept for two weeks, the longest there is: these messages are for people.
 resource "aws_sqs_queue" "dlq" {
-  name                      = "${var.name}-task-events-dlq"
+  name                      = "${local.queue_name}-dlq"
   message_retention_seconds = 14 * 24 * 60 * 60
   sqs_managed_sse_enabled   = true
 
   tags = var.tags
-}
-
-resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
-  queue_url = aws_sqs_queue.dlq.id
-
-  redrive_allow_policy = jsonencode({
-    redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.this.arn]
-  })
-}
-
-locals {
-  queue_policy = {
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid       = "TaskStateRule"
-        Effect    = "Allow"
-        Principal = { Service = "events.amazonaws.com" }
-        Action    = "sqs:SendMessage"
-        Resource  = aws_sqs_queue.this.arn
-        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.task_state.arn } }
-      },
-    ]
-  }
-}
-
-resource "aws_sqs_queue_policy" "this" {
-  queue_url = aws_sqs_queue.this.id
-  policy    = jsonencode(local.queue_policy)
 }
