@@ -54,6 +54,8 @@ func NewChannel(c *Client, h Hello, onSnapshot func(WorkPool)) *Channel {
 	if len(h.DefaultTemplate) == 0 {
 		h.DefaultTemplate = json.RawMessage("{}")
 	}
+	queues := append([]string{}, h.Queues...) // never null: the server takes lists only
+	slices.Sort(queues)
 	return &Channel{
 		client:     c,
 		path:       poolPath(h.Pool, "/workers/connect"),
@@ -66,7 +68,7 @@ func NewChannel(c *Client, h Hello, onSnapshot func(WorkPool)) *Channel {
 			Interval:        wholeSeconds(h.Interval),
 			Versions:        []string{channelVersion},
 			Capabilities:    []string{capabilityHeartbeat, capabilitySnapshot},
-			Queues:          slices.Sorted(slices.Values(append([]string{}, h.Queues...))),
+			Queues:          queues,
 			HandledCleanup:  append([]string{}, h.HandledCleanup...),
 			MaxCleanup:      h.MaxCleanup,
 			CreatePool:      h.CreatePool,

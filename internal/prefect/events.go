@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	eventsConnectTries = 11
 	eventsFlush        = 2 * time.Second
 	eventsQueue        = 10_000
+	eventsMostSends    = 5 // of one event; a server that hangs up on it each time will not take it
 )
 
 // errEventsOver ends Run after Close.
@@ -32,13 +34,19 @@ type Events struct {
 	turn   chan struct{} // held by whoever delivers: Run, then Close
 
 	mu      sync.Mutex
-	queue   []Event // not sent yet
+	queue   []queuedEvent // not sent yet
 	dropped int
 
 	// Of the holder of turn.
 	socket      *socket
-	unconfirmed []Event // sent, but the server has not shown that it has them
-	unreachable bool    // the warning was given
+	unconfirmed []queuedEvent // sent, but the server has not shown that it has them
+	unreachable bool          // the warning was given
+}
+
+// queuedEvent is an event with the number of times it went out.
+type queuedEvent struct {
+	Event
+	sends int
 }
 
 // NewEvents returns a sender that delivers while Run runs. Close it in the end.
@@ -64,7 +72,7 @@ func (e *Events) Emit(event Event) Event {
 		event.Payload = map[string]any{}
 	}
 	e.mu.Lock()
-	e.queue = append(e.queue, event)
+	e.queue = append(e.queue, queuedEvent{Event: event})
 	if len(e.queue) > eventsQueue {
 		e.queue = e.queue[1:]
 		e.dropped++
@@ -175,8 +183,9 @@ func (e *Events) deliverOnce(ctx context.Context, confirm bool) error {
 		if !ok {
 			break
 		}
+		event.sends++
 		e.unconfirmed = append(e.unconfirmed, event) // before the write: it may arrive although it fails
-		if err := e.socket.write(ctx, event); err != nil {
+		if err := e.socket.write(ctx, event.Event); err != nil {
 			return closeCause(e.socket, err)
 		}
 		if len(e.unconfirmed) >= eventsConfirmCount {
@@ -191,8 +200,8 @@ func (e *Events) deliverOnce(ctx context.Context, confirm bool) error {
 	return nil
 }
 
-// connect makes sure of a live socket. On a new one, all that is unconfirmed
-// goes back to the head of the queue.
+// connect makes sure of a live socket. On a new one, what the old one may have
+// lost is sent again.
 func (e *Events) connect(ctx context.Context) error {
 	if e.socket != nil && e.socket.down.Err() == nil {
 		return nil
@@ -209,22 +218,29 @@ func (e *Events) connect(ctx context.Context) error {
 	}
 	s.wg.Go(s.discard)
 	e.socket = s
-	e.mu.Lock()
-	e.queue = append(e.unconfirmed, e.queue...)
-	e.mu.Unlock()
-	e.unconfirmed = nil
+	e.requeue()
 	return nil
 }
 
-func (e *Events) next() (Event, bool) {
+// requeue puts what is unconfirmed back to the head of the queue.
+func (e *Events) requeue() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	again := slices.DeleteFunc(e.unconfirmed, func(event queuedEvent) bool { return event.sends >= eventsMostSends })
+	e.dropped += len(e.unconfirmed) - len(again)
+	e.queue = append(again, e.queue...)
+	e.unconfirmed = nil
+}
+
+func (e *Events) next() (queuedEvent, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.dropped > 0 {
-		e.client.log.Warn("events were dropped: too many waited for the Prefect API", "count", e.dropped)
+		e.client.log.Warn("events were dropped: too many waited, or the Prefect API did not take them", "count", e.dropped)
 		e.dropped = 0
 	}
 	if len(e.queue) == 0 {
-		return Event{}, false
+		return queuedEvent{}, false
 	}
 	event := e.queue[0]
 	e.queue = e.queue[1:]

@@ -61,7 +61,9 @@ func moment(s State) time.Time {
 
 // SetFlowRunState proposes a state. A missing transition id is made up once per
 // call, so that HTTP retries of the call are the same proposal to the server.
-// It does not wait on WAIT.
+// The server rejects a proposal that it has already taken, and answers with the
+// state it made of it: to the caller, whose first answer was lost, that is an
+// acceptance. It does not wait on WAIT.
 func (c *Client) SetFlowRunState(ctx context.Context, id string, s State, force bool) (OrchestrationResult, error) {
 	if s.Details.FlowRunID == "" {
 		s.Details.FlowRunID = id
@@ -73,6 +75,10 @@ func (c *Client) SetFlowRunState(ctx context.Context, id string, s State, force 
 	var result OrchestrationResult
 	body := map[string]any{"state": s, "force": force}
 	err := c.post(ctx, "/flow_runs/"+url.PathEscape(id)+"/set_state", body, &result)
+	ours := result.State != nil && result.State.Type == s.Type && result.State.Details.TransitionID == s.Details.TransitionID
+	if result.Status == StatusReject && ours {
+		result.Status = StatusAccept
+	}
 	return result, err
 }
 

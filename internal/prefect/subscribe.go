@@ -42,14 +42,15 @@ func (c *Client) Subscribe(ctx context.Context, filter EventFilter, fn func(Even
 	}
 	sub := &subscription{client: c, filter: filter, fn: fn, alive: time.Now(), seen: map[string]time.Time{}}
 	for failures := 0; ; {
-		connected, err := sub.listen(ctx)
+		began := time.Now()
+		err := sub.listen(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if refused(err) {
 			return fmt.Errorf("subscribe to events: %w", err)
 		}
-		if connected {
+		if time.Since(began) > pingInterval { // else the server hangs up at once: do not hurry back
 			failures = 0
 		}
 		wait := reconnectPause(failures)
@@ -84,10 +85,10 @@ func refused(err error) bool {
 }
 
 // listen serves one connection to its end, which is always an error.
-func (s *subscription) listen(ctx context.Context) (connected bool, err error) {
+func (s *subscription) listen(ctx context.Context) error {
 	socket, err := s.connect(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer socket.close(websocket.StatusNormalClosure, "")
 	ticker := time.NewTicker(pingInterval)
@@ -105,9 +106,9 @@ func (s *subscription) listen(ctx context.Context) (connected bool, err error) {
 			}
 			s.forget()
 		case <-socket.down.Done():
-			return true, context.Cause(socket.down)
+			return context.Cause(socket.down)
 		case <-ctx.Done():
-			return true, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }
