@@ -35,15 +35,15 @@ func (f *Front) serveSocket(w http.ResponseWriter, r *http.Request, account, wor
 			return
 		}
 	}
-	j := &join{}
 	// The server first: what it does not have, the client is told by status.
-	server, status, err := f.dial(r, account, workspace, j)
+	server, status, err := f.dial(r, account, workspace)
 	if err != nil {
 		f.log.Info("socket refused by the Prefect server", "path", r.URL.Path, "status", status, "error", err)
 		writeError(w, status, http.StatusText(status))
 		return
 	}
 	defer server.CloseNow()
+	j := &join{server: server}
 	o := &websocket.AcceptOptions{OnPingReceived: j.pingServer}
 	if !byHeader {
 		o.Subprotocols = []string{subprotocol}
@@ -54,7 +54,7 @@ func (f *Front) serveSocket(w http.ResponseWriter, r *http.Request, account, wor
 	}
 	defer client.CloseNow()
 	client.SetReadLimit(-1)
-	j.client, j.server = client, server
+	j.client = client
 	if err := f.authenticate(r.Context(), j, byHeader, account, workspace); err != nil {
 		f.log.Info("socket not authenticated", "path", r.URL.Path, "error", err)
 		return
@@ -64,7 +64,7 @@ func (f *Front) serveSocket(w http.ResponseWriter, r *http.Request, account, wor
 
 // dial opens the server's socket. On failure it says which status the client
 // is to get.
-func (f *Front) dial(r *http.Request, account, workspace string, j *join) (*websocket.Conn, int, error) {
+func (f *Front) dial(r *http.Request, account, workspace string) (*websocket.Conn, int, error) {
 	u := *serverRequest(r, account, workspace).URL
 	u.Scheme, u.Host = f.o.Server.Scheme, f.o.Server.Host
 	header := http.Header{}
@@ -77,8 +77,7 @@ func (f *Front) dial(r *http.Request, account, workspace string, j *join) (*webs
 	ctx, cancel := context.WithTimeout(r.Context(), handshakeTime)
 	defer cancel()
 	conn, res, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: f.transport}, HTTPHeader: header,
-		Subprotocols: []string{subprotocol}, OnPingReceived: j.pingClient,
+		HTTPClient: &http.Client{Transport: f.transport}, HTTPHeader: header, Subprotocols: []string{subprotocol},
 	})
 	if err != nil {
 		if res != nil && res.StatusCode >= 400 {
@@ -146,13 +145,17 @@ func (f *Front) checkToken(ctx context.Context, client *websocket.Conn, account,
 }
 
 // join is two sockets that carry the same frames.
-type join struct{ client, server *websocket.Conn }
+type join struct {
+	client, server *websocket.Conn
+	joined         bool // belongs to the goroutine that reads from the client
+}
 
 // run carries frames both ways until one side ends; the other is then ended in
 // the same way.
 func (j *join) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	j.joined = true
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -189,15 +192,14 @@ func closeLike(c *websocket.Conn, err error) {
 	}
 }
 
-// Pings go through to the other end. A client takes the pong for the proof that
-// the server has its events; the front must not give it in the server's stead.
-
-func (j *join) pingServer(ctx context.Context, _ []byte) bool { return ping(ctx, j.server) }
-
-func (j *join) pingClient(ctx context.Context, _ []byte) bool { return ping(ctx, j.client) }
-
-func ping(ctx context.Context, c *websocket.Conn) bool {
+// pingServer passes a client's ping on. A client takes the pong for the proof
+// that the server has its events; the front must not give it in the server's
+// stead. The server's own pings only ask for life: the front answers those.
+func (j *join) pingServer(ctx context.Context, _ []byte) bool {
+	if !j.joined {
+		return true // Nothing was sent yet that a pong could confirm.
+	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	return c != nil && c.Ping(ctx) == nil
+	return j.server.Ping(ctx) == nil
 }
