@@ -36,7 +36,7 @@ func jsonObject(texts *rapid.Generator[string], depth int) *rapid.Generator[map[
 var plainTexts = rapid.SampledFrom([]string{"", "x", "it's", "two words", "é", "{ }", "{{", "}}"})
 
 var templateTexts = rapid.SampledFrom([]string{
-	"", "plain", "{{ a }}", "{{ b }}", "{{ c }}", "{{ a }}-{{ b }}", "<{{ x.a }}>", "{{ x.b[0] }}", "{{ x.-1 }}", "{{a}}{{ no }}", "{{ cpu }}",
+	"", "plain", "{{ a }}", "{{ b }}", "{{ c }}", "{{ a }}-{{ b }}", "<{{ x.a }}>", "{{ x.b[0] }}", "{{ x.-1 }}", "{{ z.a }}:{{ z.b }}", "{{a}}{{ no }}", "{{ cpu }}",
 	"{{ prefect.variables.text }}", "v={{ prefect.variables.object }}", "{{ prefect.variables.no }}",
 	"{{ prefect.blocks.secret.s }}", "{{ prefect.blocks.json.j.a[0].b }}!", "{{ $NOT_SET_ANYWHERE }}", "{{ $NOT_SET_ANYWHERE }} {{ a }}",
 })
