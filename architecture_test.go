@@ -47,14 +47,14 @@ var rooms = []room{
 	{"internal/launch", "", "the contract between worker and launchers stands on nothing"},
 	{"internal/jobtemplate", "", "pure: what it needs of Prefect comes in through its Source interface"},
 	{"internal/prefect", "", "the API client and its wire types, usable without a worker"},
-	{"internal/infra", "", "runs terraform; what is deployed is the module's business"},
+	{"internal/infra", "terraform", "runs terraform on the module's files; what they deploy is the module's business"},
 	{"internal/image", "", "builds and pushes OCI images"},
 	{"internal/config", "", "settings; the environment comes in through a lookup function"},
 	{"internal/telemetry", "", "logs, metrics and health; the others hand it values and know nothing of it"},
 	{"internal/front", "", "ledger and faults, shared by both fronts"},
 	{"internal/front/awsfront", "front", "the endpoint before the AWS emulators"},
 	{"internal/front/prefectfront", "front", "the endpoint before the Prefect server"},
-	{"terraform", "", "the files of the Terraform module; whoever unpacks them gets them as an fs.FS"},
+	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 }
 
