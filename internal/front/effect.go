@@ -60,6 +60,7 @@ func refusePlainly(w http.ResponseWriter, _ *http.Request, _ Op, f Fault) {
 // reset ends the connection so that the caller sees a reset, not an answer and
 // not an orderly end.
 func reset(w *recorder) {
+	w.ended(0)
 	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		// HTTP/2, or a writer that cannot be taken over: the server cuts it.

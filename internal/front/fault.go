@@ -207,7 +207,13 @@ func parseFaults(data []byte) ([]Fault, error) {
 	strict := func(v any) error {
 		d := json.NewDecoder(bytes.NewReader(data))
 		d.DisallowUnknownFields()
-		return d.Decode(v)
+		if err := d.Decode(v); err != nil {
+			return err
+		}
+		if d.More() {
+			return errors.New("there is more than one JSON value")
+		}
+		return nil
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		var list []Fault

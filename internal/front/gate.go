@@ -112,9 +112,10 @@ func (g *Gate) pass(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		g.o.Logger.Info("injecting a fault", "front", g.o.Name, "fault", fault.ID, "service", op.Service, "operation", op.Operation)
 	}
 	id := g.ledger.Begin(call)
-	rec := &recorder{ResponseWriter: w, sockets: g.sockets}
-	// Deferred, since dropping a reply ends the handler by a panic.
-	defer func() { g.ledger.End(id, rec.status, time.Since(start)) }()
+	rec := &recorder{ResponseWriter: w, sockets: g.sockets, ended: func(status int) { g.ledger.End(id, status, time.Since(start)) }}
+	// Once more at the end, for the whole duration. Deferred, since a call may
+	// be cut by a panic.
+	defer func() { rec.ended(rec.status) }()
 	if !spoilt {
 		next.ServeHTTP(rec, r)
 		return

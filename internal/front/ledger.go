@@ -22,7 +22,9 @@ type Call struct {
 	// Fault is the id of the fault that was injected into this call.
 	Fault    string        `json:"fault,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
-	Done     bool          `json:"done"`
+	// Done is set before the caller gets the first byte of its answer, so that
+	// whoever has an answer finds it here.
+	Done bool `json:"done"`
 }
 
 // Query selects calls. Zero fields select everything.
@@ -67,7 +69,8 @@ func (l *Ledger) Begin(c Call) int64 {
 	return c.ID
 }
 
-// End completes a call, unless newer ones have displaced it.
+// End completes a call, unless newer ones have displaced it. It may be called
+// again, to correct what was said before.
 func (l *Ledger) End(id int64, status int, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

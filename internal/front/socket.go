@@ -13,21 +13,27 @@ type recorder struct {
 	http.ResponseWriter
 	status  int
 	sockets *sockets
+	ended   func(status int) // told before the caller is
 }
 
 func (r *recorder) WriteHeader(status int) {
 	// 1xx answers come before the real one.
 	if r.status == 0 && status >= 200 {
-		r.status = status
+		r.answered(status)
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
 	if r.status == 0 {
-		r.status = http.StatusOK
+		r.answered(http.StatusOK)
 	}
 	return r.ResponseWriter.Write(p)
+}
+
+func (r *recorder) answered(status int) {
+	r.status = status
+	r.ended(status)
 }
 
 // Unwrap lets http.ResponseController reach Flush and the deadlines.
@@ -39,7 +45,7 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r.status = http.StatusSwitchingProtocols
+	r.answered(http.StatusSwitchingProtocols)
 	return r.sockets.track(conn), rw, nil
 }
 

@@ -2,12 +2,12 @@ package awsfront
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
-
-	"encoding/json"
 )
 
 // scalableTargets holds the tags of scalable targets: moto has no call for them,
@@ -116,12 +116,7 @@ func (f *Front) listScalableTargetTags(x *exchange) (*answer, error) {
 		return nil, err
 	}
 	var tags map[string]string
-	err := f.targets.withTags(in.ResourceARN, func(t map[string]string) {
-		tags = make(map[string]string, len(t))
-		for k, v := range t {
-			tags[k] = v
-		}
-	})
+	err := f.targets.withTags(in.ResourceARN, func(t map[string]string) { tags = maps.Clone(t) })
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +131,7 @@ func (f *Front) tagScalableTarget(x *exchange) (*answer, error) {
 	if err := x.decode(&in); err != nil {
 		return nil, err
 	}
-	err := f.targets.withTags(in.ResourceARN, func(t map[string]string) {
-		for k, v := range in.Tags {
-			t[k] = v
-		}
-	})
+	err := f.targets.withTags(in.ResourceARN, func(t map[string]string) { maps.Copy(t, in.Tags) })
 	if err != nil {
 		return nil, err
 	}
@@ -173,9 +164,7 @@ func (t *scalableTargets) register(key targetKey, arn string, tags map[string]st
 	if t.tags[arn] == nil {
 		t.tags[arn] = map[string]string{}
 	}
-	for k, v := range tags {
-		t.tags[arn][k] = v
-	}
+	maps.Copy(t.tags[arn], tags)
 }
 
 func (t *scalableTargets) forget(key targetKey) {

@@ -25,6 +25,7 @@ const (
 // aws.ecs, as it does on AWS: only the service itself may send it.
 type deliveries struct {
 	f       *Front
+	fresh   []event // not routed yet
 	waiting []delivery
 	sent    int
 	warned  map[string]bool
@@ -46,19 +47,19 @@ func newDeliveries(f *Front) *deliveries {
 	return &deliveries{f: f, warned: map[string]bool{}}
 }
 
-// send delivers events, and what waits from earlier. Events are never lost to
-// an emulator that is away: they wait.
+// send delivers events, and what waits from earlier. Events are not lost to an
+// emulator that is away: they wait.
 func (d *deliveries) send(ctx context.Context, events []event) error {
-	if len(events) > 0 {
+	d.fresh = append(d.fresh, events...)
+	if len(d.fresh) > 0 {
 		rules, err := d.rules(ctx)
 		if err != nil {
-			// Once more without rules would lose them; the watch says why.
-			d.f.log.Warn("read event rules; events are lost", "events", len(events), "error", err)
 			return err
 		}
-		for _, e := range events {
+		for _, e := range d.fresh {
 			d.route(e, rules)
 		}
+		d.fresh = nil
 	}
 	var failed error
 	still := []delivery{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -102,7 +103,8 @@ func (f *Front) servePatched(w http.ResponseWriter, r *http.Request, p patch, to
 	a, err := p(&exchange{scope: s, body: body, send: func(body []byte) (*answer, error) {
 		return f.send(r, to, body)
 	}})
-	if refused, ok := err.(*refusal); ok {
+	var refused *refusal
+	if errors.As(err, &refused) {
 		writeError(w, r, http.StatusBadRequest, refused.code, refused.message, refused.extra)
 		return
 	}

@@ -1,13 +1,12 @@
 package awsfront
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 	"unicode/utf8"
-
-	"encoding/json"
 )
 
 // Limits of RunTask that ministack does not hold anybody to.
@@ -16,6 +15,8 @@ const (
 	maxStartedBy   = 128
 	maxClientToken = 64
 )
+
+var startedByForm = regexp.MustCompile(`^[A-Za-z0-9/_-]*$`)
 
 // runTask holds RunTask to AWS's limits and makes clientToken mean what it
 // means on AWS: ministack ignores it and starts the task again. The tasks
@@ -58,7 +59,7 @@ func checkRunTask(startedBy, token string, overrides json.RawMessage) error {
 	if len(startedBy) > maxStartedBy {
 		return invalid("startedBy longer than %d.", maxStartedBy)
 	}
-	if !regexp.MustCompile(`^[A-Za-z0-9/_-]*$`).MatchString(startedBy) {
+	if !startedByForm.MatchString(startedBy) {
 		return invalid("startedBy contains invalid characters.")
 	}
 	if len(token) > maxClientToken {

@@ -2,6 +2,7 @@ package awsfront
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -96,30 +97,42 @@ func (w *watch) takeExpected() []string {
 	return arns
 }
 
-// poll looks at every task that may have changed, and delivers what did.
+// poll looks at every task that may have changed, and delivers what did. What
+// was seen to change is delivered even when looking on fails.
 func (w *watch) poll(ctx context.Context) error {
-	arns, err := w.candidates(ctx)
-	if err != nil {
-		return err
+	expected := w.takeExpected()
+	arns, err := w.candidates(ctx, expected)
+	var events []event
+	if err == nil {
+		events, err = w.changes(ctx, arns)
 	}
+	if err != nil {
+		w.expect(expected)
+	}
+	return errors.Join(err, w.deliver.send(ctx, events))
+}
+
+// changes describes tasks and returns the events they cause.
+func (w *watch) changes(ctx context.Context, arns map[string]bool) ([]event, error) {
 	var events []event
 	for cluster, list := range byCluster(arns) {
 		for batch := range slices.Chunk(list, 100) {
 			found, err := w.describe(ctx, cluster, batch)
 			if err != nil {
-				return err
+				return events, err
 			}
 			events = append(events, found...)
 		}
 	}
-	return w.deliver.send(ctx, events)
+	return events, nil
 }
 
-// candidates are the tasks to look at: those that run, those that did when last
-// seen, those just started, and now and then the stopped ones never seen.
-func (w *watch) candidates(ctx context.Context) (map[string]bool, error) {
+// candidates are the tasks to look at: those just started, those that were not
+// over when last seen, those that run, and now and then the stopped ones never
+// seen.
+func (w *watch) candidates(ctx context.Context, expected []string) (map[string]bool, error) {
 	arns := map[string]bool{}
-	for _, arn := range w.takeExpected() {
+	for _, arn := range expected {
 		arns[arn] = true
 	}
 	for arn, s := range w.seen {
@@ -129,7 +142,6 @@ func (w *watch) candidates(ctx context.Context) (map[string]bool, error) {
 	}
 	clusters, err := w.list(ctx, "ListClusters", "clusterArns", map[string]any{})
 	if err != nil {
-		w.expect(slices.Collect(maps.Keys(arns)))
 		return nil, err
 	}
 	withStopped := w.polls%stoppedEvery == 0
@@ -186,7 +198,6 @@ func (w *watch) describe(ctx context.Context, cluster string, arns []string) ([]
 	}
 	err := w.f.call(ctx, w.f.o.Ministack, "ecs", ecsTarget+"DescribeTasks", map[string]any{"cluster": cluster, "tasks": arns}, &out)
 	if err != nil {
-		w.expect(arns)
 		return nil, err
 	}
 	for _, failure := range out.Failures {

@@ -51,9 +51,9 @@ func named(collection string) bool {
 	}
 }
 
-func isID(s string) bool {
-	return len(s) == 36 && regexp.MustCompile(`^[0-9A-Fa-f-]{36}$`).MatchString(s)
-}
+var idForm = regexp.MustCompile(`^[0-9A-Fa-f-]{36}$`)
+
+func isID(s string) bool { return idForm.MatchString(s) }
 
 // refuse writes the error of an injected fault.
 func refuse(w http.ResponseWriter, _ *http.Request, _ front.Op, f front.Fault) {
