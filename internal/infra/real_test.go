@@ -1,0 +1,140 @@
+package infra
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// scratch is a module without any provider: the built-in resource keeps what it
+// is told, and the secret goes nowhere.
+const scratch = `
+variable "name" {
+  type = string
+}
+variable "secret" {
+  type      = string
+  ephemeral = true
+  default   = null
+}
+resource "terraform_data" "this" {
+  input = var.name
+  lifecycle {
+    precondition {
+      condition     = var.secret != null
+      error_message = "the secret is missing"
+    }
+  }
+}
+output "name" {
+  value = terraform_data.this.output
+}
+`
+
+// openReal opens a directory with the real terraform, and skips the test where
+// there is none, except where the machine is expected to have one.
+func openReal(t *testing.T) *Stack {
+	t.Helper()
+	found, err := Find(t.Context(), FindOptions{Environ: os.Environ()})
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("SKIP real terraform: %v", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(scratch), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{Dir: dir, Terraform: found.Path, Environ: os.Environ()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestRealTerraform(t *testing.T) {
+	s := openReal(t)
+	in := PlanOptions{Vars: Vars{"name": "data"}, Secrets: Vars{"secret": canary}}
+	plan, err := s.Plan(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Add != 1 || plan.Total() != 1 || !plan.Changed || len(plan.Changes) != 1 {
+		t.Errorf("plan is %+v", plan)
+	}
+	result, err := s.Apply(t.Context(), plan)
+	if err != nil || result.Add != 1 {
+		t.Fatalf("result is %+v: %v", result, err)
+	}
+	noCanary(t, s.o.Dir)
+
+	outputs, err := s.Outputs(t.Context())
+	if err != nil || outputs.String("name") != "data" {
+		t.Errorf("outputs are %s: %v", outputs, err)
+	}
+	if changed, err := s.HasChanges(t.Context(), in); err != nil || changed {
+		t.Errorf("a second plan has changes (%t): %v", changed, err)
+	}
+	if resources, err := s.Resources(t.Context()); err != nil || len(resources) != 1 {
+		t.Errorf("resources are %v: %v", resources, err)
+	}
+}
+
+func TestRealTerraformRefusal(t *testing.T) {
+	s := openReal(t)
+	_, err := s.Plan(t.Context(), PlanOptions{Vars: Vars{"name": "data"}})
+	if err == nil || !strings.Contains(err.Error(), "the secret is missing") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestRealTerraformDestroy(t *testing.T) {
+	s := openReal(t)
+	plan, err := s.Plan(t.Context(), PlanOptions{Vars: Vars{"name": "data"}, Secrets: Vars{"secret": canary}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	// Taking away needs no credentials.
+	result, err := s.Destroy(t.Context(), Vars{"name": "data"})
+	if err != nil || result.Destroy != 1 {
+		t.Errorf("result is %+v: %v", result, err)
+	}
+	if resources, err := s.Resources(t.Context()); err != nil || len(resources) != 0 {
+		t.Errorf("resources are %v: %v", resources, err)
+	}
+	if result, err := s.Destroy(t.Context(), Vars{"name": "data"}); err != nil || result.Total() != 0 {
+		t.Errorf("destroying nothing: %+v, %v", result, err)
+	}
+}
+
+// noCanary looks through every file that terraform left in a directory.
+func noCanary(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), canary) {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
