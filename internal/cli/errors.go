@@ -36,6 +36,11 @@ func usageError(hint, format string, args ...any) *UserError {
 	return &UserError{Message: fmt.Sprintf(format, args...), Hint: hint, Code: exitUsage}
 }
 
+// silentExit ends faber with an exit code and says nothing: somebody else did.
+type silentExit struct{ code int }
+
+func (e *silentExit) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
 // hinted is met by the errors of other packages that carry a hint of their own.
 type hinted interface{ UserHint() string }
 
@@ -48,6 +53,10 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "interrupted")
 		return exitInterrupted
+	}
+	var silent *silentExit
+	if errors.As(err, &silent) {
+		return silent.code
 	}
 	code, hint := exitFailed, ""
 	var withHint hinted

@@ -23,7 +23,8 @@ const (
 	accountID = "123456789012"
 	// secretKey signs requests to the emulators, which check no signature.
 	secretKey = "test"
-	poolName  = "fargate"
+	// PoolName is the work pool that the stack's worker serves.
+	PoolName = "fargate"
 )
 
 // Ports are the TCP ports of the stack on this machine; zero means any free one.
@@ -47,8 +48,6 @@ type Options struct {
 	WorkerBinary string
 	// APIKey is the key that the Prefect front accepts; "" keeps the stack's own.
 	APIKey string
-	// EventsQueue says whether the Terraform module makes the event queue.
-	EventsQueue bool
 
 	Env     func(string) (string, bool)
 	Environ []string

@@ -143,12 +143,13 @@ func (c *engineClient) load(ctx context.Context, name string, img v1.Image) erro
 }
 
 type container struct {
-	ID     string
-	Names  []string
-	Image  string
-	State  string
-	Status string
-	Labels map[string]string
+	ID      string
+	Names   []string
+	Image   string
+	State   string
+	Created int64 // Unix seconds
+	Status  string
+	Labels  map[string]string
 }
 
 // containers lists the containers, running or not, that carry a label.

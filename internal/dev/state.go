@@ -20,8 +20,6 @@ type State struct {
 	Emulator    string `json:"emulator"`
 	WorkerImage string `json:"worker_image"`
 	FlowImage   string `json:"flow_image"`
-	// EventsQueue is false in a stack whose worker must do without one.
-	EventsQueue bool `json:"events_queue"`
 
 	AccountID   string `json:"account_id"` // Prefect Cloud's ids, as the front plays them
 	WorkspaceID string `json:"workspace_id"`

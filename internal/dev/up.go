@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"faber/internal/image"
+	"faber/internal/infra"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -29,6 +30,7 @@ type up struct {
 	engine      *engineClient
 	flow        v1.Image
 	changes     int
+	outputs     infra.Outputs
 }
 
 // Credentials are what the stack's Prefect front accepts and its secret holds,
@@ -51,7 +53,6 @@ func prepare(ctx context.Context, o Options) (*up, error) {
 		return nil, err
 	}
 	u.state = state
-	u.state.EventsQueue = o.EventsQueue
 	if u.state.Processes == nil {
 		u.state.Processes = map[string]Process{}
 	}

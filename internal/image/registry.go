@@ -2,8 +2,10 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -46,6 +48,16 @@ func Push(ctx context.Context, reference string, img v1.Image) (string, error) {
 		return "", fmt.Errorf("digest of %s: %w", reference, err)
 	}
 	return ref.Context().Digest(digest.String()).Name(), nil
+}
+
+// SaveArchive writes the image to a file, as WriteArchive does.
+func SaveArchive(reference string, img v1.Image, file string) (err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("save %s: %w", reference, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return WriteArchive(reference, img, f)
 }
 
 // WriteArchive writes the image in the form that `docker load` and `podman load`

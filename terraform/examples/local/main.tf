@@ -35,6 +35,7 @@ module "faber" {
 
   image              = var.image
   desired_count      = var.desired_count
+  cpu_architecture   = var.cpu_architecture
   worker_environment = var.worker_environment
 
   flow_run_image       = var.flow_run_image

@@ -122,3 +122,9 @@ variable "nat_mode" {
   type        = string
   default     = "single"
 }
+
+variable "cpu_architecture" {
+  description = "Architecture of the worker's image: `X86_64` or `ARM64`"
+  type        = string
+  default     = "X86_64"
+}

@@ -1,0 +1,92 @@
+# Targets of faber. `make` alone lists them.
+#
+# Assumed: Go, git, make, Python 3.10 or newer. What else a target needs it
+# installs below .dev/, or it says what is missing and how to get it.
+
+SHELL       := /bin/sh
+.DEFAULT_GOAL := help
+
+GO          ?= go
+BIN         := bin/faber
+DEV         := .dev
+PREFECT     := $(CURDIR)/$(DEV)/cache/python-prefect/bin/prefect
+PREFECT_PY  := $(CURDIR)/$(DEV)/cache/python-prefect/bin/python
+AWS_PY      := $(CURDIR)/$(DEV)/cache/python-aws/bin/python
+LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME    ?= 10m
+
+# The product is built without cgo; only the race detector needs it.
+export CGO_ENABLED = 0
+
+# What the tests find their real counterparts by.
+TEST_ENV = FABER_TEST_PREFECT=$(PREFECT) FABER_TEST_PYTHON=$(PREFECT_PY) FABER_TEST_MINISTACK=$(AWS_PY)
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/faber
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/faber
+
+##@ The local stack
+
+.PHONY: demo
+demo: build ## Bring the local stack up and run a flow on emulated Fargate
+	@$(BIN) dev up
+	@$(BIN) dev run hello
+
+.PHONY: demo-down
+demo-down: build ## End everything that `make demo` started
+	@$(BIN) dev down
+
+.PHONY: recording
+recording: build ## Record `make demo` as docs/demo.cast and draw docs/demo.svg of it
+	@./scripts/record-demo
+
+##@ Tests
+
+.PHONY: test
+test: check unit test-terraform-plan e2e ## All that must pass before a change: unit, property, race, end to end (at most 15 min)
+
+.PHONY: check
+check: ## Formatting and vet
+	@unformatted=$$(gofmt -l cmd internal terraform e2e *.go); \
+	 if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./e2e/...
+
+.PHONY: tools
+tools: build
+	@$(BIN) dev install
+
+.PHONY: race
+race:
+	@./scripts/ensure-cc
+
+.PHONY: unit
+unit: tools race ## Unit and property tests under the race detector, with real Prefect server and emulator
+	$(TEST_ENV) CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+
+.PHONY: e2e
+e2e: tools race ## The local stack end to end, in containers
+	CGO_ENABLED=1 FABER=$(CURDIR)/$(BIN) FABER_DEV_DIR=$(CURDIR)/$(DEV) $(GO) test -race -tags e2e -count=1 -timeout 14m -v ./e2e/
+
+.PHONY: test-terraform-plan
+test-terraform-plan: tools ## The Terraform module's own tests, with a mocked provider
+	@$(BIN) dev module-test
+
+.PHONY: fuzz
+fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)
+	$(GO) test -run '^$$' -fuzz FuzzResolve -fuzztime $(FUZZTIME) ./internal/jobtemplate
+
+.PHONY: lint
+lint: ## golangci-lint, built from source (takes minutes the first time)
+	@mkdir -p $(DEV)/tools
+	@test -x $(DEV)/tools/golangci-lint || GOBIN=$(CURDIR)/$(DEV)/tools $(GO) install $(LINT)
+	$(DEV)/tools/golangci-lint run ./...
+
+.PHONY: clean
+clean: ## Remove what was built (not .dev/)
+	rm -rf bin dist
