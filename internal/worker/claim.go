@@ -1,0 +1,112 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"faber/internal/prefect"
+)
+
+// claimTries bounds the proposals of one claim. A claim whose answer is lost
+// for good is found by the adoption sweep, by its message.
+const claimTries = 4
+
+// dispatch takes one polled flow run to launched infrastructure, or out of this
+// worker's hands. fetch ends before work does: what is not claimed by then stays
+// for another worker.
+func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *lease) {
+	tracked := false
+	defer func() {
+		if !tracked {
+			l.release()
+			w.metrics.inWork.Set(float64(w.slots.inUse()))
+		}
+	}()
+	select {
+	case w.submits <- struct{}{}:
+		defer func() { <-w.submits }()
+	case <-fetch.Done():
+		return
+	}
+	deployment, ok := w.deploymentOf(work, run)
+	if !ok || fetch.Err() != nil {
+		return
+	}
+	w.runLog(run.ID, slog.LevelInfo, "Worker '%s' submitting flow run '%s'", w.name, run.ID)
+	claim, ok := w.claim(fetch, work, run)
+	if !ok {
+		return
+	}
+	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: time.Now()})
+}
+
+// deploymentOf reads the run's deployment; nil for a run without one. A run
+// whose deployment is gone cannot be run and is cancelled, as Prefect does.
+func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefect.Deployment, bool) {
+	if run.DeploymentID == "" {
+		return nil, true
+	}
+	var deployment prefect.Deployment
+	err := persist(ctx, claimTries, func() (err error) {
+		deployment, err = w.api.ReadDeployment(ctx, run.DeploymentID)
+		return err
+	})
+	switch {
+	case errors.Is(err, prefect.ErrNotFound):
+		w.forceCancelled(ctx, run.ID, fmt.Sprintf("Deployment %s no longer exists, cancelled run.", run.DeploymentID))
+		return nil, false
+	case err != nil:
+		// Nothing was claimed: the run comes again with the next poll.
+		w.log.Warn("Read deployment of flow run; it stays scheduled", "flow_run", run.ID, "error", err)
+		w.metrics.claims.WithLabelValues("error").Inc()
+		return nil, false
+	}
+	return &deployment, true
+}
+
+// claim proposes Pending. The accepted state is the claim: it is the only mutual
+// exclusion between workers, and its id names this launch for ever after.
+func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
+	result, err := w.propose(work, run.ID, proposal{
+		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
+		tries: claimTries, wait: fetch,
+	})
+	switch {
+	case errors.Is(err, prefect.ErrNotFound):
+		w.metrics.claims.WithLabelValues("gone").Inc()
+		return prefect.State{}, false
+	case err != nil:
+		w.log.Warn("Claim flow run", "flow_run", run.ID, "error", err)
+		w.metrics.claims.WithLabelValues("error").Inc()
+		return prefect.State{}, false
+	case result.Status == prefect.StatusAccept && result.State != nil && result.State.Type == prefect.StatePending:
+		w.metrics.claimed(run.NextScheduledStart)
+		return *result.State, true
+	case result.Status == prefect.StatusAbort:
+		w.metrics.claims.WithLabelValues("aborted").Inc()
+		w.log.Info(fmt.Sprintf("Aborted submission of flow run '%s'. Server sent an abort signal: %s", run.ID, result.Details.Reason))
+	default:
+		got := prefect.StateType("unknown")
+		if result.State != nil {
+			got = result.State.Type
+		}
+		w.metrics.claims.WithLabelValues("rejected").Inc()
+		w.log.Info(fmt.Sprintf("Aborted submission of flow run '%s': Server returned a non-pending state '%s'", run.ID, got), "reason", result.Details.Reason)
+	}
+	return prefect.State{}, false
+}
+
+// forceCancelled ends a run as Cancelled whatever its state.
+func (w *Worker) forceCancelled(ctx context.Context, flowRunID, message string) bool {
+	_, err := w.propose(ctx, flowRunID, proposal{
+		state: prefect.State{Type: prefect.StateCancelled, Name: "Cancelled", Message: message}, force: true,
+	})
+	if err != nil && !errors.Is(err, prefect.ErrNotFound) {
+		w.log.Error("Mark flow run as cancelled", "flow_run", flowRunID, "error", err)
+		return false
+	}
+	return true
+}

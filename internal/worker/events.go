@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"faber/internal/prefect"
+)
+
+// followGap is how far apart two events may be for one to name the other.
+const followGap = 5 * time.Minute
+
+// emit sends one of the worker's own events; follows may be empty.
+func (w *Worker) emit(name string, related []prefect.Resource, follows prefect.Event) prefect.Event {
+	if w.opts.Events == nil {
+		return prefect.Event{}
+	}
+	event := prefect.Event{
+		Event: name, Occurred: time.Now().UTC(), Related: related, Payload: map[string]any{},
+		Resource: prefect.Resource{
+			"prefect.resource.id":   w.resourceID(),
+			"prefect.resource.name": w.name,
+			"prefect.version":       prefect.Version,
+			"prefect.worker-type":   w.launcher.Type(),
+		},
+	}
+	if follows.ID != "" && event.Occurred.Sub(follows.Occurred) < followGap {
+		event.Follows = &follows.ID
+	}
+	return w.opts.Events.Emit(event)
+}
+
+func (w *Worker) poolResource() []prefect.Resource {
+	view := w.pool.Load()
+	if view == nil {
+		return nil
+	}
+	return []prefect.Resource{resource("work-pool", view.pool.ID, view.pool.Name)}
+}
+
+func resource(role, id, name string) prefect.Resource {
+	return prefect.Resource{
+		"prefect.resource.id":   "prefect." + role + "." + id,
+		"prefect.resource.role": role,
+		"prefect.resource.name": name,
+	}
+}
+
+func (w *Worker) emitStarted() {
+	w.started = w.emit("prefect.worker.started", w.poolResource(), prefect.Event{})
+}
+
+func (w *Worker) emitStopped() {
+	w.emit("prefect.worker.stopped", w.poolResource(), w.started)
+}
+
+func (w *Worker) emitSubmitted(s *submission) prefect.Event {
+	return w.emit("prefect.worker.submitted-flow-run", w.related(s.run, s.flow, s.deployment, nil), prefect.Event{})
+}
+
+// emitExecuted tells that the infrastructure of a run has ended, and how.
+func (w *Worker) emitExecuted(ctx context.Context, a *attempt) {
+	if w.opts.Events == nil {
+		return
+	}
+	if a.flow.ID == "" { // adopted: what the submission would have known is read now
+		timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		a.flow, _ = w.api.ReadFlow(timed, a.run.FlowID) // an event with less in it is still an event
+		if a.run.DeploymentID != "" {
+			if d, err := w.api.ReadDeployment(timed, a.run.DeploymentID); err == nil {
+				a.deployment = &d
+			}
+		}
+	}
+	code := "-1"
+	if a.exit.Code != nil {
+		code = strconv.Itoa(*a.exit.Code)
+	}
+	w.emit("prefect.worker.executed-flow-run", w.related(a.run, a.flow, a.deployment, prefect.Resource{
+		"prefect.infrastructure.identifier":  a.handle.PID,
+		"prefect.infrastructure.status-code": code,
+	}), a.submitted)
+}
+
+// related lists what an event about a run concerns, in Prefect's order.
+func (w *Worker) related(run prefect.FlowRun, flow prefect.Flow, deployment *prefect.Deployment, infrastructure prefect.Resource) []prefect.Resource {
+	var all []prefect.Resource
+	tags := slices.Clone(run.Tags)
+	if deployment != nil {
+		all = append(all, resource("deployment", deployment.ID, deployment.Name))
+		tags = append(tags, deployment.Tags...)
+	}
+	all = append(all, resource("flow", run.FlowID, flow.Name))
+	flowRun := resource("flow-run", run.ID, run.Name)
+	for name, value := range infrastructure {
+		flowRun[name] = value
+	}
+	all = append(all, flowRun)
+	slices.Sort(tags)
+	for _, tag := range slices.Compact(tags) {
+		all = append(all, prefect.Resource{"prefect.resource.id": "prefect.tag." + tag, "prefect.resource.role": "tag"})
+	}
+	return append(all, w.poolResource()...)
+}

@@ -1,0 +1,204 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+// submission is a claimed flow run on its way to infrastructure.
+type submission struct {
+	run        prefect.FlowRun
+	flow       prefect.Flow
+	deployment *prefect.Deployment // nil for a run without one
+	claim      prefect.State
+	lease      *lease
+	at         time.Time
+	// again names the state to propose instead of Submitting when a stale claim
+	// is taken up: the server lets a pending state be followed only by one of
+	// another name, and lets one of two workers do that.
+	again string
+}
+
+// placer is met by launchers that can tell where a job is going to run.
+type placer interface {
+	Place(job launch.Job) string
+}
+
+// submit renders and launches a claimed run. It reports whether the run is
+// tracked now; if not, the run is out of this worker's hands.
+func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
+	job, err := w.render(ctx, &s)
+	if err == nil {
+		err = w.launcher.Check(job)
+	}
+	switch {
+	case errors.Is(err, prefect.ErrNotFound):
+		w.failSubmission(ctx, s.run, "the flow of this run no longer exists", "")
+		return false
+	case err != nil && (prefect.IsTransient(err) || ctx.Err() != nil):
+		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
+		return false
+	case err != nil:
+		w.failSubmission(ctx, s.run, err.Error(), "")
+		return false
+	}
+	submitted := w.emitSubmitted(&s)
+	w.labelRun(ctx, s.run.ID)
+	if !w.proposeSubmitting(ctx, s, job) {
+		return false
+	}
+	handle, failure := w.launchJob(ctx, job)
+	if failure != nil {
+		w.onFailure(ctx, s.run, failure)
+		return false
+	}
+	w.metrics.launches.WithLabelValues("ok").Inc()
+	w.metrics.launched.Observe(time.Since(s.at).Seconds())
+	a := newAttempt(s.run, handle, s.lease)
+	a.flow, a.deployment, a.submitted = s.flow, s.deployment, submitted
+	w.track(a)
+	w.savePID(ctx, a)
+	w.runLog(s.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", s.run.Name)
+	return true
+}
+
+// labelRun names this worker on the run. Others read it to know whose
+// infrastructure it is, but a run is not worth less without.
+func (w *Worker) labelRun(ctx context.Context, flowRunID string) {
+	pool := w.pool.Load().pool
+	labels := map[string]string{
+		workerNameLabel: w.name, "prefect.worker.type": w.launcher.Type(),
+		"prefect.work-pool.name": pool.Name, "prefect.work-pool.id": pool.ID,
+	}
+	if w.opts.Host != "" {
+		labels[hostLabel] = w.opts.Host
+	}
+	err := persist(ctx, claimTries, func() error {
+		return w.api.SetLabels(ctx, flowRunID, labels)
+	})
+	if err != nil {
+		w.log.Warn("Label flow run", "flow_run", flowRunID, "error", err)
+	}
+}
+
+const (
+	workerNameLabel = "prefect.worker.name"
+	hostLabel       = "faber.host"
+)
+
+// proposeSubmitting moves the run from claimed to submitting and reports whether
+// to go on. A refusal means that somebody did something to the run since the
+// claim; what, a fresh read tells.
+func (w *Worker) proposeSubmitting(ctx context.Context, s submission, job launch.Job) bool {
+	name := s.again
+	if name == "" {
+		name = "Submitting"
+	}
+	state := prefect.State{Type: prefect.StatePending, Name: name}
+	if p, ok := w.launcher.(placer); ok {
+		if place := p.Place(job); place != "" {
+			state.Message = "Submitting to " + place
+		}
+	}
+	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries})
+	if err == nil && result.Status == prefect.StatusAccept {
+		return true
+	}
+	if err != nil && s.again == "" && !errors.Is(err, prefect.ErrNotFound) {
+		w.log.Debug("Propose Submitting", "flow_run", s.run.ID, "error", err)
+		return ctx.Err() == nil // the claim stands, the name of its sub-state is for show
+	}
+	run, err := w.readRun(ctx, s.run.ID)
+	switch {
+	case err != nil:
+		return false
+	case run.StateType == prefect.StateCancelling:
+		w.forceCancelled(ctx, run.ID, "Flow run cancelled by worker (no infrastructure found).")
+		return false
+	case s.again == "" && run.State != nil && run.State.ID == s.claim.ID:
+		return true // an older server, that knows no sub-states of Pending
+	}
+	w.log.Info(fmt.Sprintf("Flow run '%s' is %s by now; it is not launched", run.ID, run.StateName), "reason", result.Details.Reason)
+	return false
+}
+
+// launchJob launches until there is a definite answer. The same job again is
+// safe: the launcher knows the claim.
+func (w *Worker) launchJob(ctx context.Context, job launch.Job) (launch.Handle, *launch.Failure) {
+	for n := 1; ; n++ {
+		handle, err := w.launcher.Launch(ctx, job)
+		if err == nil {
+			return handle, nil
+		}
+		var failure *launch.Failure
+		if !errors.As(err, &failure) {
+			failure = &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Err: err}
+		}
+		w.metrics.launches.WithLabelValues(string(failure.Kind)).Inc()
+		if failure.Kind != launch.FailureRetry {
+			return launch.Handle{}, failure
+		}
+		if n == 3 {
+			w.runLog(job.FlowRunID, slog.LevelWarn, "Launching the flow run's infrastructure takes longer than usual, and goes on: %s", failure.Message)
+		}
+		if !pause(ctx, backoff(n, time.Second, time.Minute)) {
+			return launch.Handle{}, failure
+		}
+	}
+}
+
+func (w *Worker) onFailure(ctx context.Context, run prefect.FlowRun, f *launch.Failure) {
+	switch f.Kind {
+	case launch.FailureRetry:
+		// Only a shutdown ends the retries. The outcome is unknown, so the claim
+		// stays, and whoever finds it next launches again under the same claim.
+		w.log.Warn("Flow run is left claimed, its launch has no answer yet", "flow_run", run.ID, "error", f)
+	case launch.FailureCapacity:
+		w.giveBack(ctx, run, defeat{kind: defeatCapacity, cause: f.Message, hint: f.Hint})
+	default:
+		w.failSubmission(ctx, run, f.Message, f.Hint)
+	}
+}
+
+// failSubmission ends a run that never got infrastructure and never will.
+func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, cause, hint string) {
+	w.runLog(run.ID, slog.LevelError, "Failed to submit flow run '%s' to infrastructure: %s", run.Name, sentences(cause, hint))
+	w.crash(ctx, run.ID, sentences("Failed to submit flow run to infrastructure: "+cause, hint))
+}
+
+// savePID records where the run's infrastructure is, in the background and with
+// all patience: a run is never launched again because this failed.
+// Once the infrastructure has ended there is no more trying: by then the pid
+// could overwrite a later launch's.
+func (w *Worker) savePID(ctx context.Context, a *attempt) {
+	w.jobs.Go(func() {
+		defer close(a.pidDone)
+		trying, stop := context.WithCancel(ctx)
+		defer stop()
+		w.jobs.Go(func() {
+			select {
+			case <-a.ended:
+			case <-trying.Done():
+			}
+			stop()
+		})
+		pid, first := a.handle.PID, true
+		err := persist(trying, 0, func() error {
+			if !first && trying.Err() != nil {
+				return trying.Err()
+			}
+			first = false
+			return w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
+		})
+		if err != nil && !errors.Is(err, prefect.ErrNotFound) {
+			w.log.Warn(fmt.Sprintf("An error occurred while setting the infrastructure_pid on flow run '%s'.", a.run.ID), "error", err)
+		}
+		a.pidSaved.Store(err == nil)
+	})
+}

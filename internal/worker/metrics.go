@@ -1,0 +1,63 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the worker's own. Failures are labelled by reason.
+type metrics struct {
+	rounds   *prometheus.CounterVec
+	claims   *prometheus.CounterVec
+	launches *prometheus.CounterVec
+	reports  *prometheus.CounterVec
+	adopted  *prometheus.CounterVec
+	inWork   prometheus.Gauge
+	tracked  prometheus.Gauge
+	late     prometheus.Histogram
+	launched prometheus.Histogram
+}
+
+// newMetrics registers with r; with nil the metrics count for nobody.
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "faber", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		rounds:   counter("loop_rounds_total", "Rounds of the worker's loops.", "loop", "result"),
+		claims:   counter("claims_total", "Flow runs the worker tried to claim.", "result"),
+		launches: counter("launches_total", "Launches of claimed flow runs.", "result"),
+		reports:  counter("infrastructure_ends_total", "Ends of infrastructure, by what was done about the flow run.", "outcome"),
+		adopted:  counter("adoptions_total", "Flow runs taken over from an earlier worker.", "kind"),
+		inWork:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "flow_runs_in_work", Help: "Flow runs that hold a slot."}),
+		tracked:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "tracked_infrastructure", Help: "Launched infrastructure that has not ended."}),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "faber", Name: "claim_delay_seconds", Help: "Time from a flow run's scheduled start to its claim.",
+			Buckets: []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+		}),
+		launched: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "faber", Name: "launch_duration_seconds", Help: "Time from claim to launched infrastructure.",
+			Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300},
+		}),
+	}
+	if r != nil {
+		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.inWork, m.tracked, m.late, m.launched)
+	}
+	return m
+}
+
+func (m *metrics) round(loop string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.rounds.WithLabelValues(loop, result).Inc()
+}
+
+func (m *metrics) claimed(expected *time.Time) {
+	m.claims.WithLabelValues("accepted").Inc()
+	if expected != nil {
+		m.late.Observe(max(0, time.Since(*expected).Seconds()))
+	}
+}

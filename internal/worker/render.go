@@ -1,0 +1,143 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"faber/internal/jobtemplate"
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+// render makes the job of a claimed run: the pool's template as it is now,
+// filled with the variables of deployment and run. An error is a
+// *jobtemplate.Problems when somebody must correct something, else trouble with
+// the API.
+func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) {
+	view := w.pool.Load()
+	if view.err != nil {
+		return launch.Job{}, view.err
+	}
+	err := persist(ctx, claimTries, func() (err error) {
+		s.flow, err = w.api.ReadFlow(ctx, s.run.FlowID)
+		return err
+	})
+	if err != nil {
+		return launch.Job{}, err
+	}
+	input := jobtemplate.Input{
+		Run: s.run.JobVariables, Env: w.opts.Env, Source: source{w.api},
+		Context: map[string]any{"flow": s.flow.Raw, "flow_run": s.run.Raw},
+	}
+	if s.deployment != nil {
+		input.Deployment = s.deployment.JobVariables
+	}
+	var resolved *jobtemplate.Resolved
+	err = persist(ctx, claimTries, func() (err error) {
+		resolved, err = view.template.Resolve(ctx, input)
+		return err
+	})
+	if err != nil {
+		return launch.Job{}, err
+	}
+	pool := view.launchPool()
+	runID := s.run.ID
+	job := launch.Job{
+		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,
+		DeploymentID: s.run.DeploymentID, Pool: pool, WorkerName: w.name,
+		Configuration: resolved.Configuration, Command: resolved.Command,
+		Env: w.environment(s, resolved), Labels: w.labels(s, pool, resolved.Labels),
+		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },
+	}
+	return job, nil
+}
+
+// environment is the run's complete environment, lowest first: the worker's own
+// settings, what names the run, what is configured. A name keeps the place where
+// it came first; a null takes it away wherever it came from.
+func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []launch.EnvVar {
+	all := append([]launch.EnvVar(nil), w.opts.Settings...)
+	add := func(name, value string) { all = append(all, launch.EnvVar{Name: name, Value: value}) }
+	add("PREFECT__FLOW_RUN_ID", s.run.ID)
+	if id := w.opts.WorkerID(); id != "" {
+		add("PREFECT__WORKER_ID", id)
+	}
+	add("PREFECT__WORKER_NAME", w.name)
+	add("PREFECT__FLOW_ID", s.run.FlowID)
+	add("PREFECT__FLOW_NAME", s.flow.Name)
+	if s.deployment != nil {
+		add("PREFECT__DEPLOYMENT_ID", s.deployment.ID)
+		add("PREFECT__DEPLOYMENT_NAME", s.deployment.Name)
+	}
+	for _, v := range resolved.Env {
+		add(v.Name, v.Value)
+	}
+	unset := make(map[string]bool)
+	for _, name := range resolved.Unset {
+		unset[name] = true
+	}
+	place := make(map[string]int)
+	env := all[:0]
+	for _, v := range all {
+		if unset[v.Name] {
+			continue
+		}
+		if i, known := place[v.Name]; known {
+			env[i] = v
+			continue
+		}
+		place[v.Name] = len(env)
+		env = append(env, v)
+	}
+	return env
+}
+
+func (w *Worker) labels(s *submission, pool launch.Pool, configured map[string]string) map[string]string {
+	labels := map[string]string{
+		"prefect.io/flow-run-id":    s.run.ID,
+		"prefect.io/flow-run-name":  s.run.Name,
+		"prefect.io/version":        prefect.Version,
+		"prefect.io/work-pool-name": pool.Name,
+		"prefect.io/work-pool-id":   pool.ID,
+		"prefect.io/worker-name":    w.name,
+		"prefect.io/flow-id":        s.run.FlowID,
+		"prefect.io/flow-name":      s.flow.Name,
+	}
+	if s.deployment != nil {
+		labels["prefect.io/deployment-id"] = s.deployment.ID
+		labels["prefect.io/deployment-name"] = s.deployment.Name
+		if s.deployment.Updated != "" {
+			labels["prefect.io/deployment-updated"] = s.deployment.Updated
+		}
+	}
+	for name, value := range configured {
+		labels[name] = value
+	}
+	return labels
+}
+
+// source reads blocks and variables for the template.
+type source struct{ api API }
+
+func (s source) BlockDocument(ctx context.Context, id string) (map[string]any, error) {
+	data, err := s.api.BlockDocument(ctx, id)
+	return data, sourceError(err)
+}
+
+func (s source) BlockDocumentByName(ctx context.Context, slug, name string) (map[string]any, error) {
+	data, err := s.api.BlockDocumentByName(ctx, slug, name)
+	return data, sourceError(err)
+}
+
+func (s source) Variable(ctx context.Context, name string) (any, error) {
+	value, err := s.api.Variable(ctx, name)
+	return value, sourceError(err)
+}
+
+func sourceError(err error) error {
+	if errors.Is(err, prefect.ErrNotFound) {
+		return jobtemplate.ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+// selfReport is what a flow run gets to report its own end after its
+// infrastructure ended cleanly: the state may be on its way.
+const selfReport = 10 * time.Second
+
+// finish deals with the end of an attempt's infrastructure and gives the slot
+// back. It keeps trying until work ends.
+func (w *Worker) finish(work context.Context, a *attempt) {
+	defer func() {
+		close(a.done)
+		tracked := w.attempts.remove(a)
+		a.lease.release()
+		w.metrics.tracked.Set(float64(tracked))
+		w.metrics.inWork.Set(float64(w.slots.inUse()))
+	}()
+	outcome, err := w.report(work, a)
+	if err != nil {
+		w.log.Error("Report the end of a flow run's infrastructure", "flow_run", a.run.ID, "error", err)
+		outcome = "error"
+	}
+	w.metrics.reports.WithLabelValues(outcome).Inc()
+	w.emitExecuted(work, a)
+}
+
+// report does what the end of infrastructure means for the flow run: mostly
+// nothing, because the run reports itself. Everything else follows a fresh read
+// of the run, and only if this infrastructure is still the run's own.
+func (w *Worker) report(work context.Context, a *attempt) (outcome string, err error) {
+	<-a.pidDone
+	run, err := w.readRun(work, a.run.ID)
+	if errors.Is(err, prefect.ErrNotFound) {
+		return "run_deleted", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if outcome = w.settled(work, a, run); outcome != "" {
+		return outcome, nil
+	}
+	switch a.exit.Kind {
+	case launch.ExitClean:
+		return w.reportSilence(work, a)
+	case launch.ExitStartFailure:
+		w.copyTail(work, a)
+		return w.giveBack(work, run, defeat{kind: defeatStart, cause: a.exit.Message, hint: a.exit.Hint}), nil
+	case launch.ExitInterrupted:
+		return w.giveBack(work, run, defeat{kind: defeatInterrupted, cause: a.exit.Message, hint: a.exit.Hint}), nil
+	case launch.ExitStopped:
+		if w.draining.Load() {
+			return w.reportShutdown(work, a, run), nil
+		}
+	}
+	w.runLog(run.ID, slog.LevelError, "%s", sentences(a.exit.Message, a.exit.Hint))
+	w.copyTail(work, a)
+	w.crash(work, run.ID, sentences(a.exit.Message, a.exit.Hint))
+	return "crashed", nil
+}
+
+// settled says why there is nothing to report, or "" when there is.
+func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
+	switch {
+	case run.StateType.Final():
+		return "final"
+	case run.StateType == prefect.StateScheduled, run.StateType == prefect.StatePaused:
+		return "rescheduled"
+	case run.InfrastructurePID != a.handle.PID && (run.InfrastructurePID != "" || a.pidSaved.Load()):
+		return "superseded"
+	case run.StateType == prefect.StateCancelling:
+		w.forceCancelled(work, run.ID, cancelledMessage(run))
+		return "cancelled"
+	default:
+		return ""
+	}
+}
+
+// reportSilence is for infrastructure that ended well while its run is not over.
+func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error) {
+	wait := selfReport
+	if w.draining.Load() {
+		wait = time.Second // all the time there is
+	}
+	pause(work, wait)
+	run, err := w.readRun(work, a.run.ID)
+	if errors.Is(err, prefect.ErrNotFound) {
+		return "run_deleted", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if outcome := w.settled(work, a, run); outcome != "" {
+		return outcome, nil
+	}
+	message := "The flow run's infrastructure exited cleanly without reporting a final state."
+	hint := "Check that its command runs the flow (by default: prefect flow-run execute) and that it can reach the Prefect API."
+	w.runLog(run.ID, slog.LevelError, "%s", sentences(message, hint))
+	w.copyTail(work, a)
+	w.crash(work, run.ID, sentences(message, hint))
+	return "silent", nil
+}
+
+// reportShutdown is for a child that ended because this worker had to. A run
+// that had not begun loses nothing and goes back to the pool.
+func (w *Worker) reportShutdown(work context.Context, a *attempt, run prefect.FlowRun) string {
+	cause := fmt.Sprintf("Worker '%s' was shut down while the flow run's process ran; the process was stopped.", w.name)
+	if run.StateType == prefect.StatePending && run.DeploymentID != "" {
+		return w.giveBack(work, run, defeat{kind: defeatShutdown, cause: cause})
+	}
+	w.runLog(run.ID, slog.LevelError, "%s", cause)
+	w.crash(work, run.ID, sentences(cause, "Run it again, or give the worker time to finish before it is stopped."))
+	return "crashed"
+}
+
+// crash proposes Crashed. A run that is over already stays as it is.
+func (w *Worker) crash(ctx context.Context, flowRunID, message string) {
+	result, err := w.propose(ctx, flowRunID, proposal{
+		state: prefect.State{Type: prefect.StateCrashed, Name: "Crashed", Message: message},
+	})
+	switch {
+	case errors.Is(err, prefect.ErrNotFound):
+	case err != nil:
+		w.log.Error("Report flow run as crashed", "flow_run", flowRunID, "error", err)
+	case result.Status == prefect.StatusAccept:
+		w.runLog(flowRunID, slog.LevelInfo, "Reported flow run '%s' as crashed: %s", flowRunID, message)
+	case result.Status == prefect.StatusReject:
+		// A run that is being cancelled may end as Cancelled only.
+		run, err := w.readRun(ctx, flowRunID)
+		if err == nil && run.StateType == prefect.StateCancelling {
+			w.forceCancelled(ctx, flowRunID, cancelledMessage(run))
+		}
+	}
+}
+
+// copyTail copies the last lines of the infrastructure's output to the run's
+// log: often nobody else ever sees them.
+func (w *Worker) copyTail(ctx context.Context, a *attempt) {
+	timed, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	lines, err := w.launcher.Tail(timed, a.handle, w.opts.TailLines)
+	if err != nil {
+		w.log.Debug("Read the last lines of infrastructure", "flow_run", a.run.ID, "error", err)
+		return
+	}
+	if len(lines) == 0 {
+		return
+	}
+	w.runLog(a.run.ID, slog.LevelInfo, "The last %d lines of the infrastructure's output:", len(lines))
+	for _, line := range lines {
+		w.runLog(a.run.ID, slog.LevelInfo, "%s", line.Text)
+	}
+}
+
+// sentences joins a cause and a hint.
+func sentences(cause, hint string) string {
+	cause = strings.TrimSpace(cause)
+	if hint == "" {
+		return cause
+	}
+	if !strings.HasSuffix(cause, ".") {
+		cause += "."
+	}
+	return cause + " " + hint
+}

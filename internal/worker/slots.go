@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"math"
+	"sync"
+)
+
+// slots are the flow runs this worker is responsible for: each has one lease,
+// from the moment it is picked up until its infrastructure has ended. Without a
+// limit they still keep a run from being picked up twice.
+type slots struct {
+	mu    sync.Mutex
+	limit int // 0 is none
+	held  map[string]*lease
+	// missed says that work was left lying because all slots were taken.
+	missed bool
+	freed  func()
+}
+
+// lease is the right to work on one flow run.
+type lease struct {
+	slots     *slots
+	flowRunID string
+	once      sync.Once
+}
+
+func newSlots(limit int) *slots {
+	return &slots{limit: limit, held: make(map[string]*lease), freed: func() {}}
+}
+
+// free is how many more runs may be picked up.
+func (s *slots) free() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.freeLocked()
+}
+
+func (s *slots) freeLocked() int {
+	if s.limit <= 0 {
+		return math.MaxInt
+	}
+	return max(0, s.limit-len(s.held))
+}
+
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+func (s *slots) holds(flowRunID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[flowRunID] != nil
+}
+
+// acquire takes a lease on a run to be picked up. It gives nil when the run is
+// in work already or no slot is free; full tells which.
+func (s *slots) acquire(flowRunID string) (l *lease, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[flowRunID] != nil {
+		return nil, false
+	}
+	if s.freeLocked() == 0 {
+		s.missed = true
+		return nil, true
+	}
+	return s.leaseLocked(flowRunID), false
+}
+
+// adopt takes a lease on a run whose infrastructure exists already, limit or
+// not: it runs all the same, and must count. Nil when it is in work already.
+func (s *slots) adopt(flowRunID string) *lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[flowRunID] != nil {
+		return nil
+	}
+	return s.leaseLocked(flowRunID)
+}
+
+func (s *slots) leaseLocked(flowRunID string) *lease {
+	l := &lease{slots: s, flowRunID: flowRunID}
+	s.held[flowRunID] = l
+	return l
+}
+
+// leftWork notes that there was work and no slot for it: the next slot to
+// become free is worth a poll at once.
+func (s *slots) leftWork() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.missed = true
+}
+
+// release gives the lease back. Only the first call does.
+func (l *lease) release() {
+	l.once.Do(func() {
+		s := l.slots
+		s.mu.Lock()
+		delete(s.held, l.flowRunID)
+		tell := s.missed
+		s.missed = false
+		s.mu.Unlock()
+		if tell {
+			s.freed()
+		}
+	})
+}

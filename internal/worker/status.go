@@ -1,0 +1,153 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// loop is what is known of one loop: for health, for the status page, and for
+// saying once that it fails and once that it works again.
+type loop struct {
+	name     string
+	every    time.Duration
+	rounds   int
+	lastDone time.Time // end of the last round, good or bad
+	lastGood time.Time
+	failures int // in a row
+	lastErr  error
+	note     string
+}
+
+type loops struct {
+	mu   sync.Mutex
+	list []*loop
+}
+
+func (l *loops) get(name string, every time.Duration) *loop {
+	i := slices.IndexFunc(l.list, func(x *loop) bool { return x.name == name })
+	if i < 0 {
+		l.list = append(l.list, &loop{name: name, every: every})
+		i = len(l.list) - 1
+	}
+	return l.list[i]
+}
+
+// round notes the end of a loop's round and returns how many have failed in a
+// row. A failure is logged when it is the first of its kind, and so is the
+// recovery: a loop that fails every five seconds for an hour says two things.
+func (w *Worker) round(name string, every time.Duration, err error, note string) int {
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	l := w.loops.get(name, every)
+	l.rounds++
+	l.lastDone = time.Now()
+	l.note = note
+	w.metrics.round(name, err)
+	if err == nil {
+		if l.failures > 0 {
+			w.log.Info(fmt.Sprintf("The %s works again after %d failed rounds. Resetting backoff due to successful run.", name, l.failures))
+		}
+		l.failures, l.lastErr, l.lastGood = 0, nil, l.lastDone
+		return 0
+	}
+	if l.failures == 0 || l.lastErr.Error() != err.Error() && l.failures < 3 {
+		w.log.Warn(fmt.Sprintf("The %s fails; it goes on trying.", name), "error", err)
+	}
+	l.failures, l.lastErr = l.failures+1, err
+	return l.failures
+}
+
+func (w *Worker) lastRound(name string) (done, good time.Time) {
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	l := w.loops.get(name, 0)
+	return l.lastDone, l.lastGood
+}
+
+// Live is nil unless polling hangs: as Prefect's worker, no poll for thirty
+// intervals counts as dead, unless the server asked for a pause.
+func (w *Worker) Live() error {
+	done, _ := w.lastRound(pollLoopName)
+	since := latest(w.begun, done, w.opts.MaintenanceUntil())
+	if since.IsZero() {
+		return nil // not running yet
+	}
+	if age := time.Since(since); age > 30*w.opts.Query {
+		return fmt.Errorf("worker has not polled in the last %.0f seconds and should be restarted", age.Seconds())
+	}
+	return nil
+}
+
+// Ready is nil when the pool is known, and polls and sweeps get answers.
+func (w *Worker) Ready() error {
+	if w.pool.Load() == nil {
+		return fmt.Errorf("work pool %q has not been read yet", w.opts.Pool)
+	}
+	if w.draining.Load() {
+		return fmt.Errorf("worker is stopping")
+	}
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	var problems []string
+	for _, l := range w.loops.list {
+		if l.failures >= 3 {
+			problems = append(problems, fmt.Sprintf("the %s has failed %d times in a row: %v", l.name, l.failures, l.lastErr))
+		}
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%s", strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// Status describes the worker in plain words.
+func (w *Worker) Status() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "worker %s (%s) for work pool %s\n", w.name, w.launcher.Type(), w.opts.Pool)
+	if view := w.pool.Load(); view == nil {
+		b.WriteString("work pool: not read yet\n")
+	} else {
+		fmt.Fprintf(&b, "work pool: %s, id %s, paused: %t\n", view.pool.Status, view.pool.ID, view.pool.IsPaused)
+		if view.err != nil {
+			fmt.Fprintf(&b, "work pool's base job template is malformed: %v\n", view.err)
+		}
+	}
+	limit := "no limit"
+	if w.opts.Limit > 0 {
+		limit = fmt.Sprintf("limit %d", w.opts.Limit)
+	}
+	fmt.Fprintf(&b, "flow runs in work: %d (%s); tracked infrastructure: %d; foreign: %d\n", w.slots.inUse(), limit, len(w.attempts.all()), w.attempts.foreign())
+	if w.draining.Load() {
+		b.WriteString("stopping\n")
+	}
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	now := time.Now()
+	for _, l := range w.loops.list {
+		fmt.Fprintf(&b, "%s: every %s, %d rounds, last one %s ago", l.name, l.every, l.rounds, now.Sub(l.lastDone).Round(time.Second))
+		if l.failures > 0 {
+			fmt.Fprintf(&b, ", %d failed in a row: %v", l.failures, l.lastErr)
+		}
+		if l.note != "" {
+			fmt.Fprintf(&b, ", %s", l.note)
+		}
+		b.WriteByte('\n')
+	}
+	for _, a := range w.attempts.all() {
+		fmt.Fprintf(&b, "flow run %s (%s): %s\n", a.run.ID, a.run.Name, a.describe(now))
+	}
+	return b.String()
+}
+
+func latest(times ...time.Time) time.Time {
+	var last time.Time
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}

@@ -1,0 +1,181 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"faber/internal/jobtemplate"
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+const (
+	syncLoopName = "sync with the work pool"
+	// channelPatience is what the worker channel gets to come up before the
+	// pool is read over REST.
+	channelPatience = 10 * time.Second
+	// startRetry is the interval of REST syncs until the first good one.
+	startRetry = 5 * time.Second
+)
+
+// poolView is the work pool as it was at one moment. It never changes: a flow
+// run keeps the one it started with.
+type poolView struct {
+	pool     prefect.WorkPool
+	template *jobtemplate.Template
+	err      error // why there is no template
+}
+
+func (v *poolView) launchPool() launch.Pool {
+	p := launch.Pool{ID: v.pool.ID, Name: v.pool.Name}
+	if v.template != nil {
+		p.Configuration = v.template.JobConfiguration()
+	}
+	return p
+}
+
+// setPool takes in a new snapshot of the pool, from the channel or from REST.
+func (w *Worker) setPool(pool prefect.WorkPool) {
+	view := &poolView{pool: pool}
+	view.template, view.err = jobtemplate.Parse(pool.BaseJobTemplate)
+	if view.err != nil {
+		w.log.Error("The work pool's base job template is malformed; its flow runs will crash until it is corrected.", "error", view.err)
+	}
+	before := w.pool.Swap(view)
+	if before == nil || before.pool.Type != pool.Type {
+		if pool.Type != w.launcher.Type() {
+			w.log.Warn(fmt.Sprintf("Worker type mismatch! This worker process expects type '%s' but received '%s' from the server. Unexpected behavior may occur.", w.launcher.Type(), pool.Type))
+		}
+	}
+	paused := pool.IsPaused || pool.Status == "PAUSED"
+	switch wasPaused := before != nil && (before.pool.IsPaused || before.pool.Status == "PAUSED"); {
+	case paused && !wasPaused:
+		w.log.Warn(fmt.Sprintf("The work pool '%s' is currently paused. This worker will not execute any flow runs until the work pool is unpaused.", pool.Name))
+	case !paused && wasPaused:
+		w.log.Info(fmt.Sprintf("The work pool '%s' is no longer paused.", pool.Name))
+		w.pollNow()
+	}
+	w.syncOnce.Do(func() { close(w.synced) })
+}
+
+// runChannelAndSync keeps the worker online and the pool's view fresh until ctx
+// ends: by the channel while it is healthy, by REST otherwise. firstSync is closed
+// after the first round, whatever came of it.
+func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{}) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	healthy := func() bool { return false }
+	var disabled chan struct{}
+	if w.opts.NewChannel != nil {
+		channel := w.opts.NewChannel(w.hello(), w.setPool, w.cleanupHandler())
+		healthy = channel.Healthy
+		disabled = make(chan struct{})
+		running.Go(func() {
+			defer close(disabled)
+			if err := channel.Run(ctx); err != nil {
+				w.log.Info("The worker channel is not to be had; heartbeats go over REST.", "reason", err)
+			}
+		})
+		timer := time.NewTimer(channelPatience)
+		select {
+		case <-channel.Ready():
+		case <-disabled:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	for ctx.Err() == nil {
+		failures := w.syncRound(ctx, healthy())
+		if firstSync != nil {
+			close(firstSync)
+			firstSync = nil
+		}
+		interval := jittered(w.opts.Heartbeat)
+		if w.pool.Load() == nil {
+			interval = startRetry
+		} else if failures >= 3 {
+			interval = backoff(failures-2, 2*w.opts.Heartbeat, 10*w.opts.Heartbeat)
+		}
+		timer := time.NewTimer(interval)
+		select {
+		case <-timer.C:
+		case <-disabled:
+			disabled = nil // once: from here on the timer alone
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (w *Worker) syncRound(ctx context.Context, channelHealthy bool) (failures int) {
+	if channelHealthy && w.pool.Load() != nil {
+		return w.round(syncLoopName, w.opts.Heartbeat, nil, "over the worker channel")
+	}
+	err := w.syncOverREST(ctx)
+	if err != nil && ctx.Err() != nil {
+		return 0
+	}
+	if err != nil && w.pool.Load() == nil && prefect.IsTransient(err) {
+		err = fmt.Errorf("unable to reach the Prefect API while starting up; the worker will keep attempting to connect: %w", err)
+	}
+	return w.round(syncLoopName, w.opts.Heartbeat, err, "over REST")
+}
+
+// hello is what the worker says of itself on the channel. Cleanups are asked
+// for where infrastructure lives on without the worker.
+func (w *Worker) hello() prefect.Hello {
+	h := prefect.Hello{
+		WorkerName: w.name, WorkerType: w.launcher.Type(), Pool: w.opts.Pool, Queues: w.opts.Queues,
+		Interval: w.opts.Heartbeat, CreatePool: w.opts.CreatePool, DefaultTemplate: w.opts.BaseJobTemplate,
+	}
+	if w.cleansUp() {
+		h.HandledCleanup, h.MaxCleanup = []string{cancellingTeardown}, 1
+	}
+	return h
+}
+
+// syncOverREST reads the pool, sets it up if need be, and heartbeats.
+func (w *Worker) syncOverREST(ctx context.Context) error {
+	pool, err := w.api.ReadWorkPool(ctx, w.opts.Pool)
+	switch {
+	case errors.Is(err, prefect.ErrNotFound) && !w.opts.CreatePool:
+		return fmt.Errorf("Work pool '%s' not found!", w.opts.Pool) //nolint:staticcheck // Prefect's own words, searched for
+	case errors.Is(err, prefect.ErrNotFound):
+		if pool, err = w.createPool(ctx); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("read work pool %s: %w", w.opts.Pool, err)
+	}
+	if len(pool.BaseJobTemplate) == 0 {
+		if err := w.api.SetBaseJobTemplate(ctx, w.opts.Pool, w.opts.BaseJobTemplate); err != nil {
+			return fmt.Errorf("give work pool %s its base job template: %w", w.opts.Pool, err)
+		}
+		if pool, err = w.api.ReadWorkPool(ctx, w.opts.Pool); err != nil {
+			return fmt.Errorf("read work pool %s: %w", w.opts.Pool, err)
+		}
+	}
+	w.setPool(pool)
+	if err := w.api.Heartbeat(ctx, w.opts.Pool, w.name, w.opts.Heartbeat); err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	return nil
+}
+
+func (w *Worker) createPool(ctx context.Context) (prefect.WorkPool, error) {
+	pool, err := w.api.CreateWorkPool(ctx, w.opts.Pool, w.launcher.Type(), w.opts.BaseJobTemplate)
+	var status *prefect.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusConflict {
+		return w.api.ReadWorkPool(ctx, w.opts.Pool) // somebody was faster
+	}
+	if err != nil {
+		return pool, fmt.Errorf("create work pool %s: %w", w.opts.Pool, err)
+	}
+	w.log.Info(fmt.Sprintf("Work pool '%s' created.", w.opts.Pool))
+	return pool, nil
+}

@@ -1,0 +1,281 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+const (
+	// missingAge is how long infrastructure may be unknown to its own API after
+	// the start before that means anything.
+	missingAge = 5 * time.Minute
+	// missingGap is what must lie between two sightings of nothing.
+	missingGap = 10 * time.Second
+	// describeTimeout bounds one sweep: a hung call must not end all sweeping.
+	describeTimeout = 2 * time.Minute
+)
+
+// attempt is one launched flow run whose infrastructure this worker watches.
+type attempt struct {
+	run        prefect.FlowRun
+	flow       prefect.Flow
+	deployment *prefect.Deployment
+	handle     launch.Handle
+	lease      *lease
+	submitted  prefect.Event
+	pidSaved   atomic.Bool
+	pidDone    chan struct{} // closed when nothing will write the pid any more
+	ended      chan struct{} // closed when exit is set
+	done       chan struct{} // closed when the end was dealt with
+
+	mu           sync.Mutex
+	phase        launch.Phase
+	seen         bool // its API has known it at least once
+	missingSince time.Time
+	exit         *launch.Exit
+	cancelling   bool
+}
+
+func newAttempt(run prefect.FlowRun, handle launch.Handle, l *lease) *attempt {
+	return &attempt{
+		run: run, handle: handle, lease: l,
+		pidDone: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+func (a *attempt) describe(now time.Time) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	phase := a.phase
+	if phase == "" {
+		phase = launch.PhaseStarting
+	}
+	text := fmt.Sprintf("infrastructure %s is %s, started %s ago", a.handle.PID, phase, now.Sub(a.handle.StartedAt).Round(time.Second))
+	if a.cancelling {
+		text += ", being cancelled"
+	}
+	return text
+}
+
+// attempts are all tracked launches, by flow run: the lease sees to it that
+// there is one for each.
+type attempts struct {
+	mu      sync.Mutex
+	byRun   map[string]*attempt
+	outside int           // open runs of the pool that somebody else works on
+	emptied chan struct{} // closed and replaced on every removal
+}
+
+func newAttempts() *attempts {
+	return &attempts{byRun: make(map[string]*attempt), emptied: make(chan struct{})}
+}
+
+func (as *attempts) add(a *attempt) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	as.byRun[a.run.ID] = a
+}
+
+func (as *attempts) remove(a *attempt) int {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if as.byRun[a.run.ID] == a {
+		delete(as.byRun, a.run.ID)
+	}
+	close(as.emptied)
+	as.emptied = make(chan struct{})
+	return len(as.byRun)
+}
+
+func (as *attempts) get(flowRunID string) *attempt {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return as.byRun[flowRunID]
+}
+
+func (as *attempts) all() []*attempt { return as.where(func(*attempt) bool { return true }) }
+
+// starting are those that do not run yet, as far as is known.
+func (as *attempts) starting() []*attempt {
+	return as.where(func(a *attempt) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.phase != launch.PhaseRunning
+	})
+}
+
+func (as *attempts) where(match func(*attempt) bool) []*attempt {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	var found []*attempt
+	for _, a := range as.byRun {
+		if match(a) {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+func (as *attempts) setForeign(n int) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	as.outside = n
+}
+
+func (as *attempts) foreign() int {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return as.outside
+}
+
+// waitEmpty returns when nothing is tracked, or ctx ends.
+func (as *attempts) waitEmpty(ctx context.Context) {
+	for {
+		as.mu.Lock()
+		empty, change := len(as.byRun) == 0, as.emptied
+		as.mu.Unlock()
+		if empty {
+			return
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// track begins to watch an attempt.
+func (w *Worker) track(a *attempt) {
+	w.attempts.add(a)
+	w.metrics.tracked.Set(float64(len(w.attempts.all())))
+}
+
+// sweepLoop describes a part of the tracked infrastructure at its own pace. The
+// sweeps are the truth; hints only make it come sooner.
+func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Duration, which func() []*attempt) {
+	for pause(ctx, jittered(every)) {
+		batch := which()
+		if len(batch) == 0 {
+			continue
+		}
+		err := w.observe(ctx, work, batch)
+		if ctx.Err() != nil {
+			return
+		}
+		if failures := w.round(name, every, err, fmt.Sprintf("%d described", len(batch))); failures > 0 {
+			if !pause(ctx, backoff(failures, every, 2*time.Minute)) {
+				return
+			}
+		}
+	}
+}
+
+// hintLoop describes at once what the launcher hints at.
+func (w *Worker) hintLoop(ctx, work context.Context) {
+	hints := w.launcher.Hints()
+	for {
+		select {
+		case hint, open := <-hints:
+			if !open {
+				return
+			}
+			hinted := map[launch.Hint]bool{hint: true}
+			for more := true; more; { // all that wait already make one batch
+				select {
+				case hint, open := <-hints:
+					more = open
+					hinted[hint] = open
+				default:
+					more = false
+				}
+			}
+			batch := w.attempts.where(func(a *attempt) bool {
+				for h := range hinted {
+					if h.PID == a.handle.PID || h.FlowRunID != "" && h.FlowRunID == a.run.ID {
+						return true
+					}
+				}
+				return false
+			})
+			if len(batch) > 0 {
+				_ = w.observe(ctx, work, batch) // a sweep says it if it stays so
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// observe describes attempts and takes in what was seen. What follows from an
+// end goes on under work, when the sweeps have stopped.
+func (w *Worker) observe(ctx, work context.Context, batch []*attempt) error {
+	timed, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	byPID := make(map[string]*attempt, len(batch))
+	handles := make([]launch.Handle, len(batch))
+	for i, a := range batch {
+		handles[i], byPID[a.handle.PID] = a.handle, a
+	}
+	observations, err := w.launcher.Describe(timed, handles)
+	for _, o := range observations {
+		if a := byPID[o.Handle.PID]; a != nil {
+			w.note(work, a, o)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("describe infrastructure: %w", err)
+	}
+	return nil
+}
+
+// note takes in one observation.
+func (w *Worker) note(work context.Context, a *attempt, o launch.Observation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.exit != nil {
+		return
+	}
+	switch o.Phase {
+	case launch.PhaseStopped:
+		a.phase, a.exit = o.Phase, o.Exit
+		if a.exit == nil {
+			a.exit = &launch.Exit{Kind: launch.ExitUnknown, Message: "The infrastructure ended; nothing says how.", At: time.Now()}
+		}
+	case launch.PhaseMissing:
+		if !a.missing(time.Now()) {
+			return
+		}
+		a.phase = o.Phase
+		a.exit = &launch.Exit{
+			Kind:    launch.ExitUnknown,
+			Message: fmt.Sprintf("The flow run's infrastructure %s no longer exists, and it is too late to learn how it ended.", a.handle.PID),
+			Hint:    "Look for the end of it in the infrastructure's own logs.",
+			At:      time.Now(),
+		}
+	default:
+		a.phase, a.seen, a.missingSince = o.Phase, true, time.Time{}
+		return
+	}
+	close(a.ended)
+	w.jobs.Go(func() { w.finish(work, a) })
+}
+
+// missing reports whether not being found means being gone by now: it was found
+// before, or should have been long ago, and two looks agree.
+func (a *attempt) missing(now time.Time) bool {
+	if !a.seen && now.Sub(a.handle.StartedAt) < missingAge {
+		return false
+	}
+	if a.missingSince.IsZero() {
+		a.missingSince = now
+		return false
+	}
+	return now.Sub(a.missingSince) >= missingGap
+}
