@@ -4,7 +4,13 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -99,22 +105,77 @@ type Settings struct {
 
 	Home         string // PREFECT_HOME
 	Profile      string // name of the profile in force
-	ProfilesPath string // file it is read from, "" for the built-in one
+	ProfilesPath string // file it is read from, "" for a built-in one
+
+	table    []known
+	found    map[string]found
+	warnings []string
 }
 
 // Explicit lists every recognised setting that is explicitly set, in the order
 // of Prefect's settings model, secrets in clear: the environment that a flow
 // run inherits from its worker.
-func (s *Settings) Explicit() []NameValue { return nil }
+func (s *Settings) Explicit() []NameValue {
+	var all []NameValue
+	for _, k := range s.table {
+		if set := s.found[k.name]; set.text != "" {
+			all = append(all, NameValue{k.name, set.text})
+		}
+	}
+	return all
+}
 
-// All lists what Explicit lists, for the eye: secrets masked, with sources.
-func (s *Settings) All() []Setting { return nil }
+// All lists what Explicit lists, and faber's own two ids, for the eye: secrets
+// masked, with sources.
+func (s *Settings) All() []Setting {
+	var all []Setting
+	for _, k := range slices.Concat(s.table, ownSettings()) {
+		set := s.found[k.name]
+		switch {
+		case set.text == "":
+			continue
+		case k.kind == kindSecret || k.kind == kindHeaders:
+			set.text = mask
+		default:
+			set.text = withoutPassword(set.text)
+		}
+		all = append(all, Setting{k.name, set.text, set.source})
+	}
+	return all
+}
 
 // Warnings are doubts about the settings that do not keep a worker from starting.
-func (s *Settings) Warnings() []string { return nil }
+func (s *Settings) Warnings() []string {
+	if s.bool("PREFECT_SILENCE_API_URL_MISCONFIGURATION", false) {
+		return slices.DeleteFunc(slices.Clone(s.warnings), func(w string) bool { return strings.HasPrefix(w, apiURLName+" ") })
+	}
+	return slices.Clone(s.warnings)
+}
 
 // Source says where the value of a setting came from, by its environment name.
-func (s *Settings) Source(name string) Source { return Source{Kind: "default"} }
+func (s *Settings) Source(name string) Source {
+	if set, ok := s.found[name]; ok {
+		return set.source
+	}
+	return Source{Kind: "default"}
+}
 
-// Load reads all sources and checks them; every problem is in the error.
-func Load(l Lookup) (*Settings, error) { return &Settings{}, nil }
+// TLS is how to speak TLS to the API, nil when the defaults will do.
+func (s *Settings) TLS() (*tls.Config, error) {
+	if s.TLSInsecureSkipVerify {
+		// The user asked for it in so many words.
+		return &tls.Config{InsecureSkipVerify: true}, nil //nolint:gosec // PREFECT_API_TLS_INSECURE_SKIP_VERIFY
+	}
+	if s.SSLCertFile == "" {
+		return nil, nil
+	}
+	certificates, err := os.ReadFile(s.SSLCertFile)
+	if err != nil {
+		return nil, fmt.Errorf("read PREFECT_API_SSL_CERT_FILE: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(certificates) {
+		return nil, fmt.Errorf("read PREFECT_API_SSL_CERT_FILE: no certificate in %s", s.SSLCertFile)
+	}
+	return &tls.Config{RootCAs: pool}, nil
+}
