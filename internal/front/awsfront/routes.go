@@ -34,7 +34,7 @@ func routes() []routing {
 	return []routing{
 		{"application-autoscaling", moto, "", "ministack has no such service"},
 		{"codepipeline", moto, "", "ministack has no such service"},
-		{"monitoring", moto, ministack, "ministack's DescribeAlarms, in the protocol that Terraform speaks, leaves out actions, dimensions, statistic and period, so that no plan comes out clean"},
+		{"monitoring", moto, ministack, "ministack's DescribeAlarms leaves out actions, dimensions, statistic and period: no plan comes out clean"},
 	}
 }
 
