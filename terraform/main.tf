@@ -66,6 +66,7 @@ module "cluster" {
 
 module "events" {
   source = "./modules/events"
+  count  = var.enable_task_events ? 1 : 0
 
   name = var.name
   tags = local.tags
@@ -87,7 +88,7 @@ module "iam" {
   secret_kms_key_arn     = local.has_secret ? var.secret_kms_key_arn : null
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
-  events_queue_arn       = module.events.queue_arn
+  events_queue_arn       = one(module.events[*].queue_arn)
 
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
@@ -133,10 +134,10 @@ locals {
       AWS_REGION                         = data.aws_region.current.id
       FABER_WORK_POOL                    = var.work_pool_name
       FABER_WORKER_TYPE                  = "ecs"
-      FABER_EVENTS_QUEUE                 = module.events.queue_name
       FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
     },
     { for name, value in {
+      FABER_EVENTS_QUEUE       = one(module.events[*].queue_name)
       FABER_API_KEY_SECRET_ARN = local.api_key_from
       PREFECT_API_URL          = var.prefect_api_url
       PREFECT_CLOUD_API_URL    = var.prefect_cloud_api_url

@@ -119,18 +119,18 @@ output "flow_run_log_group_name" {
 ################################################################################
 
 output "events_queue_name" {
-  description = "Queue that receives the cluster's task state changes"
-  value       = module.events.queue_name
+  description = "Queue that receives the cluster's task state changes; null without task events"
+  value       = one(module.events[*].queue_name)
 }
 
 output "events_queue_url" {
-  description = "URL of the queue that receives the cluster's task state changes"
-  value       = module.events.queue_url
+  description = "URL of the queue that receives the cluster's task state changes; null without task events"
+  value       = one(module.events[*].queue_url)
 }
 
 output "events_dlq_url" {
-  description = "URL of the queue for events that no worker could handle"
-  value       = module.events.dlq_url
+  description = "URL of the queue for events that no worker could handle; null without task events"
+  value       = one(module.events[*].dlq_url)
 }
 
 ################################################################################

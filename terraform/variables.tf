@@ -366,6 +366,13 @@ variable "wait_for_steady_state" {
   nullable    = false
 }
 
+variable "enable_task_events" {
+  description = "Whether ECS's task state changes are sent to a queue that the worker reads. Without it the worker learns of an ended task by asking, some seconds later"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "container_insights" {
   description = "Container Insights of the cluster: `disabled`, `enabled` or `enhanced`. Costs per metric"
   type        = string

@@ -158,6 +158,23 @@ run "worker" {
   }
 }
 
+run "worker_without_queue" {
+  command = apply
+
+  module {
+    source = "./modules/iam"
+  }
+
+  variables {
+    events_queue_arn = null
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.worker[0].policy, "sqs:")
+    error_message = "Without a queue there is none to read."
+  }
+}
+
 run "flow_runs" {
   command = apply
 

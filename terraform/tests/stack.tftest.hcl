@@ -72,6 +72,19 @@ run "existing_secret_runs_workers" {
   }
 }
 
+run "without_task_events" {
+  command = apply
+
+  variables {
+    enable_task_events = false
+  }
+
+  assert {
+    condition     = output.events_queue_url == null && output.events_dlq_url == null && output.events_queue_name == null
+    error_message = "No queue is made that was not asked for."
+  }
+}
+
 run "base_job_template" {
   command = apply
 

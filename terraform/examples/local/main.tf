@@ -35,6 +35,7 @@ module "faber" {
 
   image              = var.image
   desired_count      = var.desired_count
+  enable_task_events = var.enable_task_events
   cpu_architecture   = var.cpu_architecture
   worker_environment = var.worker_environment
 

@@ -99,17 +99,17 @@ output "flow_run_log_group_name" {
 }
 
 output "events_queue_name" {
-  description = "Queue that receives the cluster's task state changes"
+  description = "Queue that receives the cluster's task state changes; null without task events"
   value       = module.faber.events_queue_name
 }
 
 output "events_queue_url" {
-  description = "URL of the queue that receives the cluster's task state changes"
+  description = "URL of the queue that receives the cluster's task state changes; null without task events"
   value       = module.faber.events_queue_url
 }
 
 output "events_dlq_url" {
-  description = "URL of the queue for events that no worker could handle"
+  description = "URL of the queue for events that no worker could handle; null without task events"
   value       = module.faber.events_dlq_url
 }
 

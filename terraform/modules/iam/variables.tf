@@ -58,8 +58,9 @@ variable "flow_run_log_group_arn" {
 }
 
 variable "events_queue_arn" {
-  description = "Queue with the cluster's task state changes"
+  description = "Queue with the cluster's task state changes. Null means none"
   type        = string
+  default     = null
 }
 
 variable "ecr_repository_arns" {
