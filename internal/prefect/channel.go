@@ -80,7 +80,9 @@ func NewChannel(c *Client, h Hello, onSnapshot func(WorkPool)) *Channel {
 // OnCleanup sets the handler for cleanups. It must be called before Run;
 // without it, or without kinds in the Hello, no cleanups are asked for.
 func (ch *Channel) OnCleanup(handle CleanupFunc) {
-	ch.cleaner = newCleaner(handle, ch.hello.HandledCleanup, ch.client.log)
+	if handle != nil {
+		ch.cleaner = newCleaner(handle, ch.hello.HandledCleanup, ch.client.log)
+	}
 }
 
 // Healthy reports whether the channel is connected and ready at this moment.

@@ -90,6 +90,11 @@ func (e *Events) Emit(event Event) Event {
 func (e *Events) Run(ctx context.Context) error {
 	e.turn <- struct{}{}
 	defer func() { <-e.turn }()
+	select {
+	case <-e.over:
+		return nil
+	default:
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -104,6 +109,9 @@ func (e *Events) Run(ctx context.Context) error {
 	ticker := time.NewTicker(eventsConfirmEvery)
 	defer ticker.Stop()
 	for {
+		if ctx.Err() != nil {
+			return nil
+		}
 		select {
 		case <-e.kick:
 			e.deliver(ctx, eventsConnectTries, false)

@@ -25,6 +25,9 @@ type FlowRunLogger struct {
 	MinLevel slog.Level
 	// Disabled drops everything.
 	Disabled bool
+	// MaxLine is the most bytes of one line, longer ones are cut; zero means
+	// 1,000,000, on Cloud 25,000.
+	MaxLine int
 
 	client   *Client
 	interval time.Duration
@@ -72,11 +75,14 @@ func (l *FlowRunLogger) Log(name string, level slog.Level, flowRunID, message st
 }
 
 func (l *FlowRunLogger) cut(message string) string {
-	most := logMostBytes
-	if l.client.IsCloud() {
-		most = logMostCloud
+	most := l.MaxLine
+	if most <= 0 {
+		most = logMostBytes
 	}
-	most -= logOverhead
+	if l.client.IsCloud() {
+		most = min(most, logMostCloud)
+	}
+	most = max(most-logOverhead, len(logTruncatedMark))
 	if len(message) <= most {
 		return message
 	}
