@@ -48,6 +48,7 @@ any time: what runs is kept, what died is started again. 'down' ends all of it.`
 		newDevTerraformCommand(std, flags),
 		newDevEnvCommand(std, flags),
 		newDevDownCommand(std, flags),
+		newDevInstallCommand(std, flags),
 		newServeFrontsCommand(std),
 	)
 	return cmd
@@ -368,6 +369,28 @@ func newDevDownCommand(std *IO, flags *devFlags) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&purge, "purge", false, "also remove the stack's files, Prefect's database among them")
 	return cmd
+}
+
+func newDevInstallCommand(std *IO, flags *devFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "install",
+		Short: "Install what the local stack needs, and start nothing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			layout, err := flags.layout()
+			if err != nil {
+				return err
+			}
+			return dev.Install(cmd.Context(), dev.Options{
+				Layout:  layout,
+				Env:     std.Env,
+				Environ: std.Environ(),
+				Home:    std.env("HOME"),
+				Steps:   std.steps(),
+				Logger:  std.logger(false),
+			})
+		},
+	}
 }
 
 func newServeFrontsCommand(std *IO) *cobra.Command {

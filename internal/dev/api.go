@@ -33,6 +33,15 @@ func (e *apiError) Error() string {
 	return fmt.Sprintf("Prefect server: HTTP %d: %s", e.Status, e.Body)
 }
 
+// cut shortens an answer: the server repeats the whole request in its errors.
+func cut(text string) string {
+	const most = 400
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + " …"
+	}
+	return text
+}
+
 func (a *prefectAPI) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -57,7 +66,7 @@ func (a *prefectAPI) call(ctx context.Context, method, path string, in, out any)
 		return fmt.Errorf("call the Prefect server: %w", err)
 	}
 	if res.StatusCode >= http.StatusBadRequest {
-		return &apiError{Status: res.StatusCode, Body: strings.TrimSpace(string(data))}
+		return &apiError{Status: res.StatusCode, Body: cut(strings.TrimSpace(string(data)))}
 	}
 	if out == nil || len(data) == 0 {
 		return nil

@@ -87,6 +87,9 @@ func dockerHosts(o Options) []string {
 	return hosts
 }
 
+// podmanPackages are what a podman of our own needs on Debian and Ubuntu.
+var podmanPackages = []string{"podman", "runc", "netavark", "iptables", "ca-certificates"} //nolint:gochecknoglobals // a constant list
+
 // containerEngine makes sure that an engine answers, and learns how containers
 // reach this machine.
 func (u *up) containerEngine(ctx context.Context, step *Step) error {
@@ -103,7 +106,7 @@ func (u *up) containerEngine(ctx context.Context, step *Step) error {
 		return u.useDocker(ctx, step, choice.docker)
 	}
 	if choice.apt {
-		if err := aptInstall(ctx, u.Options, step, "podman", "runc", "netavark", "iptables", "ca-certificates"); err != nil {
+		if err := aptInstall(ctx, u.Options, step, podmanPackages...); err != nil {
 			return err
 		}
 		podman, err := lookPath(u.Options, "podman")

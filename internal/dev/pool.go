@@ -14,7 +14,7 @@ import (
 // nobody edits cluster, subnets or roles into it by hand.
 func (u *up) workPool(ctx context.Context, step *Step) error {
 	api := newPrefectAPI(u.state)
-	template := json.RawMessage(u.outputs["base_job_template"])
+	template := json.RawMessage(u.outputs.String("base_job_template"))
 	pool := map[string]any{"name": PoolName, "type": "ecs", "base_job_template": template}
 	err := api.call(ctx, http.MethodPost, "/work_pools/", pool, nil)
 	var answer *apiError

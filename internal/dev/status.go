@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
@@ -51,6 +52,10 @@ func ReadStatus(ctx context.Context, l Layout) (Status, error) {
 	status := Status{Name: l.Name, Prefect: state.PrefectURL(), AWS: state.AWSURL()}
 	add := func(name, detail string, err error) {
 		part := Part{Name: name, Up: err == nil, Detail: detail}
+		var answer *apiError
+		if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
+			err = errors.New("the work pool " + PoolName + " is not there yet")
+		}
 		if err != nil {
 			part.Detail = err.Error()
 		}
