@@ -145,8 +145,7 @@ locals {
     var.worker_environment,
   )
 
-  # The worker names a family prefect_<pool>_<deployment>, with what ECS does not
-  # take in a name put out of the pool's; so it is left out of the pattern, too.
-  pool_family   = "prefect_${replace(var.work_pool_name, "/[^a-zA-Z0-9_-]+/", "*")}_*"
-  task_families = coalesce(var.flow_run_task_families, distinct([local.pool_family, lower(local.pool_family)]))
+  # The worker names a family prefect_<pool>_<deployment>, with a hyphen for what
+  # ECS takes in no name; a wildcard stands for that here.
+  task_families = coalesce(var.flow_run_task_families, ["prefect_${replace(var.work_pool_name, "/[^a-zA-Z0-9_-]+/", "*")}_*"])
 }

@@ -8,56 +8,71 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
+
+	"golang.org/x/term"
 )
 
-// ExecOptions describe a command line for terraform that a person typed.
+// ExecOptions are a command of Terraform as a person would type it.
 type ExecOptions struct {
-	Args []string
-	// Vars, credentials among them, are handed over in the environment: that is
-	// how Terraform takes them at every command, and only this user can read it.
+	Args []string // after "terraform"
+	// Vars are handed over in the environment, secrets among them: which commands
+	// take a variable file, and which then refuse it beside a saved plan, is
+	// Terraform's to know.
 	Vars Vars
-	In   io.Reader
+	In   io.Reader // nil means nothing to read
 	Out  io.Writer
 	Err  io.Writer
 }
 
-// Exec runs terraform with a person's own arguments in the working directory and
-// returns its exit code. An error means that it did not run at all.
+// Exec runs a command of Terraform in the working directory and returns its exit
+// code. An error means that it could not be run at all, or was cancelled.
+//
+// On a terminal the command stays in the terminal's foreground group: it may ask
+// questions there, and an interrupt from the keyboard reaches it without help. A
+// second one would make it leave its state unwritten, so none is sent.
 func (s *Stack) Exec(ctx context.Context, o ExecOptions) (int, error) {
 	env := childEnv(s.o.Environ)
 	for name, value := range o.Vars {
 		text, err := varText(value)
 		if err != nil {
-			return 0, fmt.Errorf("encode variable %s: %w", name, err)
+			return 0, fmt.Errorf("hand over the variable %s: %w", name, err)
 		}
 		env["TF_VAR_"+name] = text
 	}
 	cmd := exec.CommandContext(ctx, s.o.Terraform, o.Args...)
-	cmd.Dir, cmd.Env = s.o.Dir, environSlice(env)
+	cmd.Dir = s.o.Dir
+	cmd.Env = environSlice(env)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.In, o.Out, o.Err
-	// A terminal's Ctrl-C reaches terraform by itself; cancelling passes on the same.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = s.o.Grace
+	cmd.Cancel = func() error { return nil }
+	if !onTerminal(o.In) {
+		ownGroup(cmd)
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("terraform: %w", context.Cause(ctx))
+	case errors.As(err, &exit):
 		return exit.ExitCode(), nil
-	case errors.Is(err, os.ErrProcessDone):
-		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("run terraform: %w", err)
 	}
 	return 0, nil
 }
 
-// varText writes a value as Terraform reads it from the environment: strings as
-// they are, everything else as JSON.
+// varText writes a value as Terraform reads it from the environment: texts as
+// they are, everything else as JSON, which its own syntax contains.
 func varText(value any) (string, error) {
 	if text, ok := value.(string); ok {
 		return text, nil
 	}
 	data, err := json.Marshal(value)
 	return string(data), err
+}
+
+func onTerminal(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -143,7 +143,8 @@ func newFake(t *testing.T) *fake {
 
 // environ is the environment that makes the program play terraform.
 func (f *fake) environ(more ...string) []string {
-	return append([]string{fakeVar + "=" + f.file, "PATH=" + filepath.Dir(f.path), "TMPDIR=" + f.t.TempDir()}, more...)
+	// Under the race detector a program waits a second before it ends.
+	return append([]string{"GORACE=atexit_sleep_ms=0", fakeVar + "=" + f.file, "PATH=" + filepath.Dir(f.path), "TMPDIR=" + f.t.TempDir()}, more...)
 }
 
 // calls are the recorded calls of one command.

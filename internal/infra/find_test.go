@@ -43,7 +43,7 @@ func TestFindWithoutTerraform(t *testing.T) {
 
 func TestFindEarlierInstallation(t *testing.T) {
 	f := newFake(t)
-	environ := []string{fakeVar + "=" + f.file, "PATH=" + t.TempDir()}
+	environ := f.environ("PATH=" + t.TempDir())
 	found, err := Find(t.Context(), FindOptions{Environ: environ, InstallDir: filepath.Dir(f.path)})
 	if err != nil || found.Path != f.path || found.Installed {
 		t.Errorf("found %+v: %v", found, err)

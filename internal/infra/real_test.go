@@ -156,3 +156,29 @@ func noCanary(t *testing.T, dir string) {
 		t.Error(err)
 	}
 }
+
+func TestRealTerraformByHand(t *testing.T) {
+	s := openReal(t)
+	var out strings.Builder
+	run := func(args ...string) int {
+		out.Reset()
+		code, err := s.Exec(t.Context(), ExecOptions{Args: args, Vars: Vars{"name": "data", "secret": canary}, Out: &out, Err: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	if code := run("plan", "-no-color", "-detailed-exitcode", "-out=by-hand.tfplan"); code != 2 {
+		t.Fatalf("plan ended with %d:\n%s", code, &out)
+	}
+	// A saved plan knows the ordinary variables and wants the ephemeral one again.
+	if code := run("apply", "-no-color", "by-hand.tfplan"); code != 0 {
+		t.Fatalf("apply ended with %d:\n%s", code, &out)
+	}
+	if code := run("output", "-raw", "name"); code != 0 || out.String() != "data" {
+		t.Errorf("output ended with %d:\n%s", code, &out)
+	}
+	if code := run("state", "show", "nothing.here"); code != 1 {
+		t.Errorf("a mistake ended with %d:\n%s", code, &out)
+	}
+}
