@@ -37,8 +37,8 @@ type engineChoice struct {
 // chooseEngine finds a running Docker, or a podman to start, or a way to install
 // one. Podman is used as root only: without, its containers cannot reach this
 // machine under one address.
-func chooseEngine(ctx context.Context, o Options) (engineChoice, error) {
-	for _, host := range dockerHosts(o) {
+func chooseEngine(ctx context.Context, o Options, hosts []string) (engineChoice, error) {
+	for _, host := range hosts {
 		client, err := newEngineClient(host)
 		if err == nil && client.ping(ctx) == nil {
 			return engineChoice{docker: host}, nil
@@ -61,7 +61,6 @@ func chooseEngine(ctx context.Context, o Options) (engineChoice, error) {
 	p := &Problem{Message: "no container engine: no Docker answers"}
 	switch {
 	case runtime.GOOS == "darwin":
-		p.Message += ""
 		p.Hint = "start Docker Desktop (or another engine with Docker's API, and set DOCKER_HOST)"
 	case err == nil:
 		p.Message += ", and podman is used as root only"

@@ -30,7 +30,7 @@ func findTools(ctx context.Context, o Options) (tools, error) {
 	if t.python, err = findPython(ctx, o); err != nil {
 		errs = append(errs, err)
 	}
-	if t.engine, err = chooseEngine(ctx, o); err != nil {
+	if t.engine, err = chooseEngine(ctx, o, dockerHosts(o)); err != nil {
 		errs = append(errs, err)
 	}
 	if t.terraform, err = findTerraform(ctx, o); err != nil {
