@@ -54,6 +54,7 @@ var rooms = []room{
 	{"internal/front", "", "ledger and faults, shared by both fronts"},
 	{"internal/front/awsfront", "front", "the endpoint before the AWS emulators"},
 	{"internal/front/prefectfront", "front", "the endpoint before the Prefect server"},
+	{"e2e", "", "asks the Prefect server and the emulator what faber did, never faber"},
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 }
@@ -262,7 +263,7 @@ func TestEveryDirectoryIsListed(t *testing.T) {
 	for _, pkg := range listPackages(t) {
 		listed[pkg.name()] = true
 	}
-	for _, root := range []string{"cmd", "internal", "terraform"} {
+	for _, root := range []string{"cmd", "e2e", "internal", "terraform"} {
 		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
