@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -149,7 +150,7 @@ func TestFlowImageFromRootFS(t *testing.T) {
 }
 
 func TestPushAndPull(t *testing.T) {
-	server := httptest.NewServer(registry.New())
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	img, err := BuildWorker(Worker{Binary: build(t, "amd64"), CABundle: bundle(t)})
 	if err != nil {

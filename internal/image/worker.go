@@ -13,6 +13,7 @@ import (
 	"path"
 	"runtime"
 	"sort"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -174,7 +175,7 @@ func layerOf(files []file) (v1.Layer, error) {
 	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
 	made := map[string]bool{}
 	for _, f := range files {
-		if err := writeDirs(w, path.Dir(f.name), made); err != nil {
+		if err := writeDirs(w, path.Dir(strings.TrimSuffix(f.name, "/")), made); err != nil {
 			return nil, err
 		}
 		if err := writeEntry(w, f, made); err != nil {
