@@ -171,7 +171,12 @@ type peer struct {
 func sockets(t *testing.T) (http.HandlerFunc, <-chan *peer) {
 	accepted := make(chan *peer, 100)
 	return func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"prefect"}})
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+			Subprotocols: []string{"prefect"},
+			OnPingReceived: func(context.Context, []byte) bool {
+				return r.Header.Get("X-Test-No-Pong") == ""
+			},
+		})
 		if err != nil {
 			return
 		}
@@ -218,7 +223,9 @@ func (p *peer) hear() websocket.CloseError {
 	for {
 		if _, _, err := p.conn.Read(context.Background()); err != nil {
 			var closed websocket.CloseError
-			errors.As(err, &closed)
+			if !errors.As(err, &closed) {
+				p.t.Logf("the client went without a close frame: %v", err)
+			}
 			_ = p.conn.CloseNow()
 			return closed
 		}

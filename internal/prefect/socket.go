@@ -17,6 +17,7 @@ import (
 const (
 	pingInterval = 20 * time.Second
 	pingTimeout  = 20 * time.Second
+	writeTimeout = 20 * time.Second
 	// A snapshot carries a whole base job template; nobody limits its size.
 	maxFrame = 64 << 20
 	// closeGrace bounds the closing handshake, so that a dead peer cannot hold
@@ -234,11 +235,20 @@ func (s *socket) discard() {
 }
 
 func (s *socket) write(ctx context.Context, v any) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return s.conn.Write(ctx, websocket.MessageText, data)
+	// The library hangs up when the context of a write ends, even in the moment
+	// after the write: so ctx only bounds a write that is stuck.
+	writing, cancel := context.WithTimeout(s.down, writeTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(closeGrace, cancel) })
+	defer stop()
+	return s.conn.Write(writing, websocket.MessageText, data)
 }
 
 // ping returns once the peer has answered, and with that has taken in all that
