@@ -194,8 +194,14 @@ func lookPath(program string, env []string, dir string) (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", fmt.Errorf("%w: %s is not on PATH", exec.ErrNotFound, program)
+	return "", notOnPath(program)
 }
+
+// notOnPath is exec.ErrNotFound in the words of the flow run's PATH.
+type notOnPath string
+
+func (p notOnPath) Error() string        { return string(p) + " was not found on PATH." }
+func (p notOnPath) Is(target error) bool { return target == exec.ErrNotFound }
 
 func executable(path string) error {
 	info, err := os.Stat(path)

@@ -60,10 +60,13 @@ type Launcher struct {
 	hints    chan launch.Hint
 	children sync.WaitGroup // one per goroutine that waits for a child or ends a survivor
 
-	mu     sync.Mutex
-	byKey  map[string]*child // flow run id + claim id
-	byPID  map[string]*child
-	closed bool
+	mu    sync.Mutex
+	byKey map[string]*child // flow run id + claim id
+	byPID map[string]*child
+	// inherited are processes of an earlier worker that were seen alive: once
+	// they are gone, that is certain.
+	inherited map[string]marker
+	closed    bool
 }
 
 var _ launch.Launcher = (*Launcher)(nil)
@@ -84,11 +87,12 @@ func New(o Options) *Launcher {
 	}
 	o.Output = &lineWriter{w: o.Output}
 	return &Launcher{
-		opts:  o,
-		log:   o.Logger,
-		hints: make(chan launch.Hint, 256),
-		byKey: make(map[string]*child),
-		byPID: make(map[string]*child),
+		opts:      o,
+		log:       o.Logger,
+		hints:     make(chan launch.Hint, 256),
+		byKey:     make(map[string]*child),
+		byPID:     make(map[string]*child),
+		inherited: make(map[string]marker),
 	}
 }
 
@@ -124,10 +128,27 @@ func (l *Launcher) observe(h launch.Handle) launch.Observation {
 	}
 	for _, s := range survivors(h.PID) {
 		if s.mark.FlowRunID == h.FlowRunID {
+			l.inherit(s)
 			return launch.Observation{Handle: h, Phase: launch.PhaseRunning}
 		}
 	}
-	return launch.Observation{Handle: h, Phase: launch.PhaseMissing}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inherited[h.PID].FlowRunID != h.FlowRunID || h.FlowRunID == "" {
+		return launch.Observation{Handle: h, Phase: launch.PhaseMissing}
+	}
+	return launch.Observation{Handle: h, Phase: launch.PhaseStopped, Exit: &launch.Exit{
+		Kind:    launch.ExitUnknown,
+		Message: "Process " + h.PID + ", started by an earlier worker, ended; its exit status is not known.",
+		Hint:    "Check the flow run logs for what it did last.",
+		At:      time.Now(),
+	}}
+}
+
+func (l *Launcher) inherit(s marked) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inherited[s.handle().PID] = s.mark
 }
 
 // Find lists the live processes of a pool: this worker's children and what an
@@ -149,6 +170,7 @@ func (l *Launcher) Find(_ context.Context, pool launch.Pool) ([]launch.Handle, e
 			continue
 		}
 		seen[key] = true // the oldest process of a launch stands for it
+		l.inherit(s)
 		found = append(found, s.handle())
 	}
 	return found, nil

@@ -313,8 +313,8 @@ func TestAnEarlierWorkersProcessIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended(t, earlier, h)
-	if o := observe(t, later, h); o.Phase != launch.PhaseMissing {
-		t.Errorf("phase afterwards = %s", o.Phase)
+	if o := observe(t, later, h); o.Phase != launch.PhaseStopped || o.Exit.Kind != launch.ExitUnknown {
+		t.Errorf("afterwards: %+v", o)
 	}
 }
 
@@ -328,7 +328,7 @@ func TestFailuresToStart(t *testing.T) {
 		config        map[string]any
 		want          string
 	}{
-		{"no such command", "no-such-program-anywhere", nil, "Flow run could not start: executable file not found in $PATH: no-such-program-anywhere is not on PATH"},
+		{"no such command", "no-such-program-anywhere", nil, "Flow run could not start: no-such-program-anywhere was not found on PATH."},
 		{"not executable", notExecutable, nil, "permission denied"},
 		{"open quote", `sh -c "x`, nil, "command: has a quotation that is never closed"},
 		{"missing directory", "true", map[string]any{"working_dir": "/no/such/dir"}, "Flow run could not start"},

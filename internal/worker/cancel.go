@@ -65,8 +65,9 @@ func (w *Worker) cancel(ctx, work context.Context, a *attempt) {
 		w.cancelOver(a)
 		return
 	}
-	a.endsWithin(ctx, w.opts.StopGrace+stopPatience)
-	// Whoever sees the end first says so; forcing a final state twice changes nothing.
+	if a.endsWithin(ctx, w.opts.StopGrace+stopPatience) {
+		return // the report of the end says Cancelled
+	}
 	if run, err = w.readRun(work, a.run.ID); err == nil && run.StateType == prefect.StateCancelling {
 		w.forceCancelled(work, a.run.ID, cancelledMessage(run))
 	}

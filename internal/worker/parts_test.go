@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"faber/internal/jobtemplate"
+	"faber/internal/launch"
+	"faber/internal/prefect"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestSlots(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(0, 4).Draw(t, "limit")
+		s := newSlots(limit)
+		told := 0
+		s.freed = func() { told++ }
+		held := map[string]*lease{}
+		var old []*lease
+		missed := false
+		runID := rapid.Custom(func(t *rapid.T) string { return fmt.Sprint(rapid.IntRange(0, 8).Draw(t, "id")) })
+		t.Repeat(map[string]func(*rapid.T){
+			"acquire": func(t *rapid.T) {
+				id := runID.Draw(t, "run")
+				free := limit == 0 || len(held) < limit
+				l, full := s.acquire(id)
+				switch {
+				case held[id] != nil:
+					if l != nil || full {
+						t.Fatalf("a second lease on %s", id)
+					}
+				case free:
+					if l == nil || full {
+						t.Fatalf("no lease although a slot is free")
+					}
+					held[id] = l
+				default:
+					if l != nil || !full {
+						t.Fatalf("a lease beyond the limit")
+					}
+					missed = true
+				}
+			},
+			"adopt": func(t *rapid.T) {
+				id := runID.Draw(t, "run")
+				l := s.adopt(id)
+				if (l == nil) != (held[id] != nil) {
+					t.Fatalf("adopt gave %v for a run that is held: %t", l, held[id] != nil)
+				}
+				if l != nil {
+					held[id] = l
+				}
+			},
+			"release": func(t *rapid.T) {
+				id := runID.Draw(t, "run")
+				l := held[id]
+				if l == nil {
+					return
+				}
+				before := told
+				l.release()
+				if (told > before) != missed {
+					t.Fatalf("told of a free slot: %t, work was left: %t", told > before, missed)
+				}
+				missed = false
+				delete(held, id)
+				old = append(old, l)
+			},
+			"release again": func(t *rapid.T) {
+				for _, l := range old {
+					l.release()
+				}
+			},
+			"": func(t *rapid.T) {
+				if s.inUse() != len(held) {
+					t.Fatalf("%d in use, %d held", s.inUse(), len(held))
+				}
+				want := math.MaxInt
+				if limit > 0 {
+					want = max(0, limit-len(held))
+				}
+				if s.free() != want {
+					t.Fatalf("free %d, want %d", s.free(), want)
+				}
+			},
+		})
+	})
+}
+
+func TestClampedExponential(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mean := time.Duration(rapid.Int64Range(int64(time.Millisecond), int64(time.Hour)).Draw(t, "mean"))
+		u := rapid.Float64Range(0, 0.999999).Draw(t, "u")
+		d := float64(clampedExponential(mean, 0.3, u)) / float64(mean)
+		if d < 0.751 || d > 1.3001 {
+			t.Fatalf("%f of the mean", d)
+		}
+	})
+}
+
+func TestBackoffStaysInBounds(t *testing.T) {
+	for failures := range 100 {
+		if d := backoff(failures, time.Second, time.Minute); d < 750*time.Millisecond || d > 78*time.Second {
+			t.Errorf("backoff(%d) = %s", failures, d)
+		}
+	}
+}
+
+func TestSlug(t *testing.T) {
+	for name, want := range map[string]string{
+		"w1": "w1", "My Worker_2": "my-worker-2", "Café  Zürich!": "cafe-zurich", "--x--": "x", "日本": "",
+	} {
+		if got := slug(name); got != want {
+			t.Errorf("slug(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for name, ok := range map[string]bool{"w": true, "w 1": true, "": false, "a/b": false, "50%": false} {
+		if err := CheckName(name); (err == nil) != ok {
+			t.Errorf("CheckName(%q) = %v", name, err)
+		}
+	}
+}
+
+func TestEnvironmentOfARun(t *testing.T) {
+	w := &Worker{name: "w1", opts: Options{
+		WorkerID: func() string { return "" },
+		Settings: []launch.EnvVar{{Name: "PREFECT_API_URL", Value: "u"}, {Name: "PREFECT_API_KEY", Value: "k"}, {Name: "PREFECT_HOME", Value: "h"}},
+	}}
+	s := &submission{
+		run: prefect.FlowRun{ID: "r", FlowID: "f"}, flow: prefect.Flow{Name: "flow"},
+		deployment: &prefect.Deployment{ID: "d", Name: "dep"},
+	}
+	got := w.environment(s, &jobtemplate.Resolved{
+		Env:   []jobtemplate.EnvVar{{Name: "MINE", Value: "1"}, {Name: "PREFECT_API_URL", Value: "other"}},
+		Unset: []string{"PREFECT_API_KEY", "PREFECT__DEPLOYMENT_NAME"},
+	})
+	want := []launch.EnvVar{
+		{Name: "PREFECT_API_URL", Value: "other"}, {Name: "PREFECT_HOME", Value: "h"},
+		{Name: "PREFECT__FLOW_RUN_ID", Value: "r"}, {Name: "PREFECT__WORKER_NAME", Value: "w1"},
+		{Name: "PREFECT__FLOW_ID", Value: "f"}, {Name: "PREFECT__FLOW_NAME", Value: "flow"},
+		{Name: "PREFECT__DEPLOYMENT_ID", Value: "d"}, {Name: "MINE", Value: "1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHistoryForgetsWhatWasBeforeTheEnd(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	scheduled := func(message string) prefect.State {
+		return prefect.State{Type: prefect.StateScheduled, Message: message}
+	}
+	launched := scheduled("x. This was launch 1 of 3; the next one follows in 10s.")
+	waited := scheduled("x. Waiting for capacity since 2026-01-02T03:00:00Z; the next launch follows in 10s.")
+	for _, tt := range []struct {
+		name            string
+		states          []prefect.State
+		launches, waits int
+		since           time.Time
+	}{
+		{"nothing", nil, 0, 0, now},
+		{"two launches", []prefect.State{launched, launched}, 2, 0, now},
+		{"run again by hand", []prefect.State{launched, {Type: prefect.StateCrashed}, launched}, 1, 0, now},
+		{"waiting", []prefect.State{waited, waited}, 0, 2, now.Add(-4*time.Minute - 5*time.Second)},
+		{"waited and ran", []prefect.State{waited, {Type: prefect.StateRunning}}, 0, 0, now},
+	} {
+		launches, waits, since := history(tt.states, now)
+		if launches != tt.launches || waits != tt.waits || !since.Equal(tt.since) {
+			t.Errorf("%s: %d, %d, %s", tt.name, launches, waits, since)
+		}
+	}
+}
