@@ -377,7 +377,10 @@ func TestReports(t *testing.T) {
 				}
 				w.launcher.end(pid, tt.exit)
 				w.launcher.hint(pid)
-				w.after(11 * time.Second)
+				if tt.exit.Kind == launch.ExitClean {
+					w.after(selfReport)
+				}
+				w.after(time.Second)
 				if got := w.api.last(id); got.Name != tt.want || !strings.HasPrefix(got.Message, tt.text) {
 					t.Errorf("last state %s %q", got.Name, got.Message)
 				}
