@@ -1,0 +1,231 @@
+package ecs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"faber/internal/launch"
+)
+
+// Names and sizes that hold when nothing else is configured.
+const (
+	defaultContainer = "prefect"
+	defaultCPU       = 1024
+	defaultMemory    = 2048
+	defaultCommand   = "prefect flow-run execute"
+)
+
+// Launch types, as work pools and ECS name them.
+const (
+	fargate     = "FARGATE"
+	fargateSpot = "FARGATE_SPOT"
+	ec2Type     = "EC2"
+)
+
+// configuration is a job's configuration, typed as far as the launcher looks
+// into it. definition and request are copies, and may be changed.
+type configuration struct {
+	cluster          string
+	vpcID            string
+	containerName    string // configured or inferred; "" when a definition of the user's must tell
+	executionRole    string
+	apiKeySecret     string
+	authStringSecret string
+	logs             bool
+	logsPrefix       string
+	logsOptions      map[string]string
+	network          map[string]any
+	definition       map[string]any
+	request          map[string]any
+	credentials      credentials
+	deregister       bool
+}
+
+// userDefinition is the task definition that the user points at, "" when the
+// launcher makes one.
+func (c *configuration) userDefinition() string { return stringField(c.request, "taskDefinition") }
+
+// parseConfiguration types a job's configuration. The error joins all problems.
+func parseConfiguration(job launch.Job) (*configuration, error) {
+	r := reader{object: job.Configuration}
+	c := &configuration{
+		cluster:          r.string("cluster"),
+		vpcID:            r.string("vpc_id"),
+		containerName:    r.string("container_name"),
+		executionRole:    r.string("execution_role_arn"),
+		apiKeySecret:     r.string("prefect_api_key_secret_arn"),
+		authStringSecret: r.string("prefect_api_auth_string_secret_arn"),
+		logs:             r.bool("configure_cloudwatch_logs"),
+		logsPrefix:       r.string("cloudwatch_logs_prefix"),
+		logsOptions:      r.strings("cloudwatch_logs_options"),
+		network:          copyObject(r.objectAt("network_configuration")),
+		definition:       copyObject(r.objectAt("task_definition")),
+		request:          copyObject(r.objectAt("task_run_request")),
+		deregister:       r.bool("auto_deregister_task_definition"),
+	}
+	c.credentials = parseCredentials(&r, r.objectAt("aws_credentials"))
+	r.checkShape(c)
+	if len(r.problems) > 0 {
+		return nil, errors.Join(r.problems...)
+	}
+	if c.containerName == "" {
+		c.containerName = inferContainer(c.definition)
+	}
+	return c, errors.Join(c.rules()...)
+}
+
+// inferContainer finds the container that executes the flow run: the one
+// called prefect, else the first. "" when there is none, or it has no name.
+func inferContainer(definition map[string]any) string {
+	containers := objects(definition["containerDefinitions"])
+	if containerNamed(containers, defaultContainer) != nil {
+		return defaultContainer
+	}
+	if len(containers) > 0 {
+		return stringField(containers[0], "name")
+	}
+	return ""
+}
+
+func containerNamed(containers []map[string]any, name string) map[string]any {
+	for _, container := range containers {
+		if stringField(container, "name") == name {
+			return container
+		}
+	}
+	return nil
+}
+
+// rules are Prefect's conditions on a configuration as a whole, in Prefect's
+// words where users search for them.
+func (c *configuration) rules() []error {
+	var problems []error
+	if c.userDefinition() == "" && len(c.definition) == 0 {
+		problems = append(problems, errors.New("A task definition must be provided if a task definition ARN is not present on the task run request."))
+	}
+	containers := objects(c.definition["containerDefinitions"])
+	essential := len(containers) == 0
+	for _, container := range containers {
+		essential = essential || container["essential"] != false
+	}
+	if !essential {
+		problems = append(problems, errors.New("At least one container in the task definition must be marked as essential."))
+	}
+	if c.logs && c.executionRole == "" && c.userDefinition() == "" && stringField(c.definition, "executionRoleArn") == "" {
+		problems = append(problems, errors.New("An `execution_role_arn` must be provided to use `configure_cloudwatch_logs` or `stream_logs`."))
+	}
+	if len(c.logsOptions) > 0 && !c.logs {
+		problems = append(problems, errors.New("`configure_cloudwatch_log` must be enabled to use `cloudwatch_logs_options`."))
+	}
+	if len(c.network) > 0 && c.vpcID == "" {
+		problems = append(problems, errors.New("You must provide a `vpc_id` to enable custom `network_configuration`."))
+	}
+	return problems
+}
+
+// reader reads typed fields of job_configuration and collects what is wrong.
+type reader struct {
+	object   map[string]any
+	problems []error
+}
+
+func (r *reader) problem(path, format string, args ...any) {
+	r.problems = append(r.problems, fmt.Errorf("job_configuration."+path+": "+format, args...))
+}
+
+func (r *reader) string(key string) string {
+	return r.stringAt(r.object, key, key)
+}
+
+func (r *reader) stringAt(object map[string]any, key, path string) string {
+	s, ok := object[key].(string)
+	if !ok && object[key] != nil {
+		r.problem(path, "must be a string")
+	}
+	return s
+}
+
+// bool takes the texts that Prefect takes for a boolean, too.
+func (r *reader) bool(key string) bool {
+	switch value := r.object[key].(type) {
+	case nil:
+		return false
+	case bool:
+		return value
+	case string:
+		switch strings.ToLower(value) {
+		case "true", "t", "yes", "y", "on", "1":
+			return true
+		case "false", "f", "no", "n", "off", "0":
+			return false
+		}
+	default:
+		if n, ok := wholeNumber(value); ok && (n == 0 || n == 1) {
+			return n == 1
+		}
+	}
+	r.problem(key, "must be true or false")
+	return false
+}
+
+func (r *reader) objectAt(key string) map[string]any {
+	object, ok := r.object[key].(map[string]any)
+	if !ok && r.object[key] != nil {
+		r.problem(key, "must be an object")
+	}
+	return object
+}
+
+func (r *reader) strings(key string) map[string]string {
+	out := map[string]string{}
+	object := r.objectAt(key)
+	for _, name := range sortedKeys(object) {
+		out[name] = r.stringAt(object, name, key+"."+name)
+	}
+	return out
+}
+
+// checkShape looks for the lists and objects inside the requests that the
+// launcher itself works on.
+func (r *reader) checkShape(c *configuration) {
+	r.listOfObjects(c.definition, "containerDefinitions", "task_definition")
+	if c.request["taskDefinition"] != nil {
+		r.stringAt(c.request, "taskDefinition", "task_run_request.taskDefinition")
+	}
+	r.stringAt(c.request, "cluster", "task_run_request.cluster")
+	r.stringAt(c.request, "startedBy", "task_run_request.startedBy")
+	r.stringAt(c.request, "launchType", "task_run_request.launchType")
+	r.listOfObjects(c.request, "capacityProviderStrategy", "task_run_request")
+	overrides, ok := c.request["overrides"].(map[string]any)
+	if !ok && c.request["overrides"] != nil {
+		r.problem("task_run_request.overrides", "must be an object")
+	}
+	r.listOfObjects(overrides, "containerOverrides", "task_run_request.overrides")
+	for i, override := range objects(overrides["containerOverrides"]) {
+		line, isText := override["command"].(string)
+		if !isText {
+			continue
+		}
+		if _, err := shellWords(line); err != nil {
+			r.problem(fmt.Sprintf("task_run_request.overrides.containerOverrides[%d].command", i), "cannot be split into words: %v", err)
+		}
+	}
+}
+
+func (r *reader) listOfObjects(object map[string]any, key, path string) {
+	value := object[key]
+	if value == nil {
+		return
+	}
+	list, ok := value.([]any)
+	if !ok {
+		r.problem(path+"."+key, "must be a list")
+		return
+	}
+	for i, item := range list {
+		if _, ok := item.(map[string]any); !ok && item != nil {
+			r.problem(fmt.Sprintf("%s.%s[%d]", path, key, i), "must be an object")
+		}
+	}
+}

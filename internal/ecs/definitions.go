@@ -1,0 +1,164 @@
+package ecs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"faber/internal/launch"
+)
+
+// definitionFor gives a job its task definition: the user's, or one with the
+// content that the configuration asks for.
+func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configuration, job launch.Job) (*definition, error) {
+	if arn := c.userDefinition(); arn != "" {
+		if len(c.definition) > 0 && l.warned.first("unused definition "+owner(job)) {
+			job.Log(slog.LevelWarn, "Skipping task definition construction since a task definition ARN is provided.")
+		}
+		return l.userDefinition(ctx, on, arn)
+	}
+	b, err := l.buildDefinition(c, job, on.region)
+	if err != nil {
+		return nil, &configError{err.Error(), "Correct the job variables that shape the task definition."}
+	}
+	arn, fresh, err := l.register(ctx, on, b, job)
+	if err != nil {
+		return nil, err
+	}
+	return b.as(arn, fresh), nil
+}
+
+// userDefinition reads a definition that the launcher did not make. A revision
+// never changes, so it is read once; a family's latest is read each time.
+func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string) (*definition, error) {
+	key := on.key + " " + name
+	if known, ok := l.revisions.get(key); ok {
+		return known, nil
+	}
+	described, err := l.describeDefinition(ctx, on, name)
+	if err != nil {
+		return nil, fmt.Errorf("describe task definition %s: %w", name, err)
+	}
+	if described == nil {
+		return nil, &configError{
+			fmt.Sprintf("Task definition '%s' not found.", name),
+			"Set task_definition_arn to a definition that exists in this account and region, or remove it.",
+		}
+	}
+	d := definitionOf(described.TaskDefinition)
+	if strings.Contains(name[strings.LastIndex(name, "/")+1:], ":") {
+		l.revisions.put(key, d)
+	}
+	return d, nil
+}
+
+func definitionOf(t *types.TaskDefinition) *definition {
+	d := &definition{
+		arn:           aws.ToString(t.TaskDefinitionArn),
+		networkMode:   string(t.NetworkMode),
+		executionRole: aws.ToString(t.ExecutionRoleArn),
+		containers:    t.ContainerDefinitions,
+	}
+	for _, compatibility := range t.RequiresCompatibilities {
+		d.compatibilities = append(d.compatibilities, string(compatibility))
+	}
+	return d
+}
+
+// register returns the ARN of an active revision with exactly this content:
+// one used before, the family's latest if its hash is the same, else a new one.
+// One caller per family at a time; the others then find what it registered.
+func (l *Launcher) register(ctx context.Context, on *clients, b *built, job launch.Job) (arn string, fresh bool, err error) {
+	key := on.key + " " + b.family + " " + b.hash
+	if arn, ok := l.registered.get(key); ok {
+		return arn, false, nil
+	}
+	unlock, err := l.lookups.lock(ctx, "family "+on.key+" "+b.family)
+	if err != nil {
+		return "", false, err
+	}
+	defer unlock()
+	if arn, ok := l.registered.get(key); ok {
+		return arn, false, nil
+	}
+	arn, err = l.sameAsLatest(ctx, on, b)
+	if err != nil {
+		return "", false, err
+	}
+	if arn == "" {
+		job.Log(slog.LevelInfo, "Registering ECS task definition...")
+		if arn, err = l.registerNew(ctx, on, b); err != nil {
+			return "", false, fmt.Errorf("register task definition %s: %w", b.family, err)
+		}
+		fresh = true
+	}
+	l.registered.put(key, arn)
+	return arn, fresh, nil
+}
+
+// sameAsLatest is the ARN of the family's latest revision if it has the same
+// content, else "". A worker that may not look registers a revision instead.
+func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, b *built) (string, error) {
+	latest, err := l.describeDefinition(ctx, on, b.family)
+	if err != nil {
+		if transient(err) {
+			return "", fmt.Errorf("describe task definition %s: %w", b.family, err)
+		}
+		l.logger.Warn("cannot look for a task definition to use again", "family", b.family, "error", err)
+		return "", nil
+	}
+	if latest == nil || latest.TaskDefinition.Status != types.TaskDefinitionStatusActive {
+		return "", nil
+	}
+	for _, t := range latest.Tags {
+		if aws.ToString(t.Key) == tagHash && aws.ToString(t.Value) == b.hash {
+			return aws.ToString(latest.TaskDefinition.TaskDefinitionArn), nil
+		}
+	}
+	return "", nil
+}
+
+// registerNew registers a revision, with its hash as a tag. Where the worker
+// may not tag, it does without: then a restart registers once more.
+func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (string, error) {
+	input := *b.input
+	input.Tags = append(input.Tags[:len(input.Tags):len(input.Tags)], types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
+	out, err := call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, &input)
+	if err != nil && errorCode(err) == "AccessDeniedException" && strings.Contains(errorMessage(err), "TagResource") {
+		l.logger.Warn("the worker may not tag task definitions: after each restart they are registered again", "hint", "grant the worker's role ecs:TagResource")
+		out, err = call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, b.input)
+	}
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.TaskDefinition.TaskDefinitionArn), nil
+}
+
+// describeDefinition reads a definition; nil when there is none.
+func (l *Launcher) describeDefinition(ctx context.Context, on *clients, name string) (*awsecs.DescribeTaskDefinitionOutput, error) {
+	out, err := call(ctx, l.governor.describeDefinition, on.ecs.DescribeTaskDefinition, &awsecs.DescribeTaskDefinitionInput{
+		TaskDefinition: aws.String(name),
+		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
+	})
+	if code := errorCode(err); code == "ClientException" && strings.Contains(strings.ToLower(errorMessage(err)), "unable to describe task definition") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out.TaskDefinition == nil {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// forgetDefinition drops what is known of a revision that is no longer active.
+func (l *Launcher) forgetDefinition(arn string) {
+	l.registered.forget(func(_, known string) bool { return known == arn })
+	l.revisions.forget(func(_ string, known *definition) bool { return known.arn == arn })
+}

@@ -1,0 +1,243 @@
+package ecs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"faber/internal/launch"
+)
+
+// startFailures are the reasons under which a task or container never ran the
+// user's code.
+var startFailures = []string{
+	"CannotPullContainerError", "CannotPullImageManifestError", "ResourceInitializationError", "CannotCreateContainerError", "CannotStartContainerError",
+	"CannotCreateVolumeError", "CannotInspectContainerError", "ContainerRuntimeError", "EmptyVolumeError", "InternalError",
+	"Timeout waiting for network interface provisioning", "Timeout waiting for EphemeralStorage provisioning",
+	"Unexpected EC2 error", "DockerTimeoutError",
+}
+
+// exitOf tells how a stopped task ended. The container that executes the flow
+// run decides; a sidecar's code does not matter.
+func exitOf(task types.Task) *launch.Exit {
+	judged := judgedContainers(task)
+	code := exitCode(judged)
+	exit := &launch.Exit{Code: code, At: endedAt(task)}
+	switch reasons := allReasons(task); {
+	case isInterruption(task):
+		interrupted(exit, task)
+	case task.StopCode == types.TaskStopCodeUserInitiated, task.StopCode == types.TaskStopCodeServiceSchedulerInitiated:
+		exit.Kind = launch.ExitStopped
+		exit.Message = "ECS task was stopped: " + orUnknown(aws.ToString(task.StoppedReason))
+	case code == nil && neverRan(task, reasons), couldNotStart(judged):
+		startFailure(exit, reasons)
+	case code == nil:
+		exit.Kind = launch.ExitUnknown
+		exit.Message = fmt.Sprintf("ECS task stopped: %s. Container(s) %s had no exit code, indicating the task was terminated by ECS or the underlying infrastructure.",
+			orUnknown(aws.ToString(task.StoppedReason)), strings.Trim(quoteNames(names(judged)), "[]"))
+		exit.Hint = "Look at the task's stopped reason in the ECS console and at its last log lines."
+	case *code == 0:
+		exit.Kind = launch.ExitClean
+		exit.Message = "The container ended with exit code 0."
+	default:
+		nonZero(exit, task, judged, reasons)
+	}
+	return exit
+}
+
+// judgedContainers are the containers whose end is the task's: the one that was
+// given the flow run, else the one called prefect, else all.
+func judgedContainers(task types.Task) []types.Container {
+	for _, name := range []string{overriddenContainer(task), defaultContainer} {
+		for _, container := range task.Containers {
+			if name != "" && aws.ToString(container.Name) == name {
+				return []types.Container{container}
+			}
+		}
+	}
+	return task.Containers
+}
+
+// overriddenContainer is the container that was given a flow run to execute.
+func overriddenContainer(task types.Task) string {
+	if task.Overrides == nil {
+		return ""
+	}
+	for _, override := range task.Overrides.ContainerOverrides {
+		for _, variable := range override.Environment {
+			if aws.ToString(variable.Name) == envFlowRunID {
+				return aws.ToString(override.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// exitCode is the code that counts: the first that is not 0, else 0 if there
+// is any.
+func exitCode(containers []types.Container) *int {
+	var found *int
+	for _, container := range containers {
+		if container.ExitCode == nil {
+			continue
+		}
+		code := int(*container.ExitCode)
+		if code != 0 {
+			return &code
+		}
+		found = &code
+	}
+	return found
+}
+
+func endedAt(task types.Task) time.Time {
+	for _, at := range []*time.Time{task.ExecutionStoppedAt, task.StoppedAt, task.StoppingAt} {
+		if at != nil {
+			return *at
+		}
+	}
+	return time.Now()
+}
+
+// allReasons is everything that ECS says about the end, the task's own words
+// first.
+func allReasons(task types.Task) string {
+	reasons := []string{aws.ToString(task.StoppedReason)}
+	for _, container := range task.Containers {
+		if reason := aws.ToString(container.Reason); reason != "" && !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return strings.TrimSpace(strings.Join(reasons, " "))
+}
+
+func isInterruption(task types.Task) bool {
+	switch task.StopCode {
+	case types.TaskStopCodeSpotInterruption, types.TaskStopCodeTerminationNotice, types.TaskStopCodeInfrastructureHealth:
+		return true
+	default:
+		return strings.Contains(aws.ToString(task.StoppedReason), "Spot Task was interrupted")
+	}
+}
+
+func interrupted(exit *launch.Exit, task types.Task) {
+	exit.Kind = launch.ExitInterrupted
+	if task.StopCode == types.TaskStopCodeTerminationNotice || task.StopCode == types.TaskStopCodeInfrastructureHealth {
+		exit.Message = "AWS took the task's host out of service: " + orUnknown(aws.ToString(task.StoppedReason))
+		return
+	}
+	exit.Message = "Fargate Spot interrupted the task: " + orUnknown(aws.ToString(task.StoppedReason))
+	exit.Hint = "AWS reclaims Spot capacity at any time: use launch type FARGATE, or a capacity_provider_strategy with a base of FARGATE, for runs that must not be interrupted."
+}
+
+func neverRan(task types.Task, reasons string) bool {
+	if task.StopCode == types.TaskStopCodeTaskFailedToStart || task.StartedAt == nil {
+		return true
+	}
+	return slices.ContainsFunc(startFailures, func(known string) bool { return strings.Contains(reasons, known) })
+}
+
+// couldNotStart finds containers that have an exit code although their command
+// never ran: the runtime's own.
+func couldNotStart(judged []types.Container) bool {
+	return slices.ContainsFunc(judged, func(c types.Container) bool {
+		return strings.HasPrefix(aws.ToString(c.Reason), "CannotStartContainerError")
+	})
+}
+
+func startFailure(exit *launch.Exit, reasons string) {
+	exit.Kind = launch.ExitStartFailure
+	exit.Message = "ECS task failed to start: " + orUnknown(reasons)
+	exit.Hint = startHint(reasons)
+}
+
+// startHints are looked through in order: the first that fits tells what to do.
+var startHints = []struct{ part, hint string }{
+	{"429", "The registry limits pulls: mirror the image into ECR, or log in to the registry."},
+	{"toomanyrequests", "The registry limits pulls: mirror the image into ECR, or log in to the registry."},
+	{"pull access denied", "Check the image's name, and that the execution role may read it: ecr:GetAuthorizationToken, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer."},
+	{"no matching manifest", "Build the image for linux/amd64, or set runtimePlatform.cpuArchitecture to ARM64 in the task definition."},
+	{"platform", "Build the image for linux/amd64, or set runtimePlatform.cpuArchitecture to ARM64 in the task definition."},
+	{"not found", "Check the image's name and tag, and that the secret or log group that is named exists."},
+	{"AccessDenied", "Grant the execution role what the message names: secretsmanager:GetSecretValue for secrets, logs:CreateLogGroup for logs, ecr:* reads for the image."},
+	{"secretsmanager", "The task cannot read its secret: it needs a route to Secrets Manager (NAT, public address or endpoint) and an execution role that may read it."},
+	{"ResourceInitializationError", "The task has no route to ECR, Secrets Manager or CloudWatch Logs: give its subnets a NAT gateway or VPC endpoints, or the task a public address."},
+	{"i/o timeout", "The task has no route to the registry: give its subnets a NAT gateway or VPC endpoints, or the task a public address."},
+	{"CannotPullContainer", "Check the image's name and tag, the execution role, and that the task's subnets reach the registry."},
+	{"CannotStartContainer", "The container's command could not be started: check that it exists in the image."},
+	{"network interface", "The subnet may be out of free addresses: add subnets, or larger ones."},
+}
+
+func startHint(reasons string) string {
+	for _, known := range startHints {
+		if strings.Contains(reasons, known.part) {
+			return known.hint
+		}
+	}
+	return "Read the reason in the message; the task ran none of the flow's code."
+}
+
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+	codeKilled        = 137
+	codeSegfault      = 139
+	codeTerminated    = 143
+)
+
+// nonZero words the end of a container that failed, in Prefect's words and
+// with the code itself.
+func nonZero(exit *launch.Exit, task types.Task, judged []types.Container, reasons string) {
+	exit.Kind = launch.ExitNonZero
+	var failed []types.Container
+	for _, container := range judged {
+		if container.ExitCode == nil || *container.ExitCode != 0 {
+			failed = append(failed, container)
+		}
+	}
+	detail, hint := codeWords(*exit.Code, strings.Contains(reasons, "OutOfMemory"), task)
+	exit.Message = fmt.Sprintf("The following containers stopped with a non-zero exit code: %s (exit code %d%s)", quoteNames(names(failed)), *exit.Code, detail)
+	exit.Hint = hint
+}
+
+func codeWords(code int, outOfMemory bool, task types.Task) (detail, hint string) {
+	memory := aws.ToString(task.Memory)
+	if memory != "" {
+		memory = " beyond " + memory + " MiB"
+	}
+	switch {
+	case outOfMemory:
+		return ", OutOfMemoryError: killed for its use of memory", "Raise 'memory' of the job variables" + memory + "."
+	case code == codeKilled:
+		return ", SIGKILL: out of memory, or killed after its stop timeout", "If nobody stopped the task, raise 'memory' of the job variables" + memory + "."
+	case code == codeSegfault:
+		return ", SIGSEGV", "A native library crashed: look at the last log lines, and at the image's architecture."
+	case code == codeTerminated:
+		return ", SIGTERM", "Something asked the container to end: a stop, a deployment, or a process inside it."
+	case code == codeNotFound:
+		return ", command not found", "Check that the image has Prefect installed and the job's command on its PATH."
+	case code == codeNotExecutable:
+		return ", command cannot be executed", "Check the permissions and the format of the job's command in the image."
+	default:
+		return "", "Look at the last log lines: the container ended before the flow could report what happened."
+	}
+}
+
+func names(containers []types.Container) []string {
+	out := make([]string, len(containers))
+	for i, container := range containers {
+		out[i] = firstOf(aws.ToString(container.Name), aws.ToString(container.ContainerArn))
+	}
+	return out
+}
+
+func orUnknown(reason string) string {
+	if reason == "" {
+		return "unknown reason"
+	}
+	return reason
+}

@@ -1,0 +1,261 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"faber/internal/launch"
+)
+
+// errorCode is the code that AWS gave an error, "" when AWS gave none.
+func errorCode(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+func errorMessage(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorMessage()
+	}
+	return err.Error()
+}
+
+// transientCodes are refusals without effect, and answers after which the
+// outcome is open. A code that is missing here stands for something that will
+// not mend itself.
+var transientCodes = []string{
+	"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
+	"RequestThrottled", "RequestThrottledException", "SlowDown", "BandwidthLimitExceeded",
+	"ServerException", "InternalServerException", "InternalServerError", "InternalFailure", "InternalError",
+	"ServiceUnavailable", "ServiceUnavailableException", "Unavailable", "RequestTimeout", "RequestTimeoutException",
+	"ExpiredToken", "ExpiredTokenException", "RequestExpired", // the SDK fetches new ones
+	"UpdateInProgressException", "ResourceInUseException",
+}
+
+// transient reports whether the same call may succeed if made again.
+func transient(err error) bool {
+	code := errorCode(err)
+	for _, known := range transientCodes {
+		if code == known {
+			return true
+		}
+	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusInternalServerError {
+		return true
+	}
+	if code != "" {
+		return false
+	}
+	// No answer from AWS: a lost reply, no network, no credentials yet. Only
+	// what the SDK refuses to send at all stays as it is.
+	var invalid smithy.InvalidParamsError
+	var missingRegion *aws.MissingRegionError
+	return !errors.As(err, &invalid) && !errors.As(err, &missingRegion)
+}
+
+// launchFailure says what an error on the way to a task means for the claim.
+func launchFailure(err error, c *configuration, cluster string) *launch.Failure {
+	var known *launch.Failure
+	if errors.As(err, &known) {
+		return known
+	}
+	var wrong *configError
+	if errors.As(err, &wrong) {
+		return &launch.Failure{Kind: launch.FailurePermanent, Message: wrong.message, Hint: wrong.hint, Err: err}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &launch.Failure{Kind: launch.FailureRetry, Message: "The launch was not finished in time: " + err.Error(), Err: err}
+	}
+	if transient(err) {
+		return &launch.Failure{Kind: launch.FailureRetry, Message: describe(err), Hint: retryHint(err), Err: err}
+	}
+	for _, rule := range failureRules {
+		if rule.matches(err, c) {
+			return &launch.Failure{Kind: rule.kind, Message: rule.message(cluster, err), Hint: rule.hint, Err: err}
+		}
+	}
+	return &launch.Failure{Kind: launch.FailurePermanent, Message: describe(err), Hint: permanentHint(err), Err: err}
+}
+
+// failureRule gives a refusal of AWS the words that users search for.
+type failureRule struct {
+	matches func(error, *configuration) bool
+	kind    launch.FailureKind
+	message func(cluster string, err error) string
+	hint    string
+}
+
+func says(parts ...string) func(error, *configuration) bool {
+	return func(err error, _ *configuration) bool {
+		whole := strings.ToLower(err.Error())
+		for _, part := range parts {
+			if strings.Contains(whole, strings.ToLower(part)) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func words(text string) func(string, error) string {
+	return func(_ string, err error) string { return text + " (" + errorMessage(err) + ")" }
+}
+
+// failureRules are tried in order. The order matters: "capacity provider" may
+// stand in a message about the network, and so on.
+var failureRules = []failureRule{
+	{
+		matches: says("ClusterNotFoundException"), kind: launch.FailurePermanent,
+		message: func(cluster string, _ error) string {
+			return fmt.Sprintf("Failed to run ECS task, cluster '%s' not found. Confirm that the cluster is configured in your region.", cluster)
+		},
+		hint: "Set 'cluster' on the work pool to a cluster that exists in the worker's region.",
+	},
+	{
+		matches: says("No Container Instances"), kind: launch.FailureCapacity,
+		message: func(cluster string, _ error) string {
+			return fmt.Sprintf("Failed to run ECS task, cluster '%s' does not appear to have any container instances associated with it. Confirm that you have EC2 container instances available.", cluster)
+		},
+		hint: "Register container instances with the cluster, or use the launch type FARGATE.",
+	},
+	{
+		matches: func(err error, c *configuration) bool {
+			return c != nil && c.logs && says("failed to validate logger args")(err, c) && says("AccessDenied")(err, c)
+		},
+		kind:    launch.FailurePermanent,
+		message: words("Failed to run ECS task, the attached execution role does not appear to have sufficient permissions."),
+		hint:    "Grant the execution role logs:CreateLogStream, logs:CreateLogGroup and logs:PutLogEvents.",
+	},
+	{
+		matches: says("TaskDefinition is inactive"), kind: launch.FailurePermanent,
+		message: words("Failed to run ECS task, the task definition is inactive."),
+		hint:    "Re-register the task definition or remove the `task_definition_arn` from the work pool, so that one is registered automatically.",
+	},
+	{
+		matches: says("LimitExceededException", "reached the limit on the number of", "concurrently running tasks", "vCPU limit"), kind: launch.FailureCapacity,
+		message: words("Failed to run ECS task: the account's Fargate quota is used up."),
+		hint:    "Ask AWS for a higher Fargate vCPU quota in this region, or run fewer flows at once.",
+	},
+	{
+		matches: says("no capacity", "Capacity is unavailable"), kind: launch.FailureCapacity,
+		message: words("Failed to run ECS task due to a capacity provider error."),
+		hint:    "Verify that your Fargate or EC2 capacity providers are correctly configured for the cluster and that the requested capacity is available.",
+	},
+	{
+		matches: says("capacity provider"), kind: launch.FailurePermanent,
+		message: words("Failed to run ECS task due to a capacity provider error."),
+		hint:    "Verify that your Fargate or EC2 capacity providers are correctly configured for the cluster: FARGATE_SPOT must be attached to it before tasks may use it.",
+	},
+	{
+		matches: func(err error, c *configuration) bool {
+			return errorCode(err) == "InvalidParameterException" && says("subnet", "security group", "network")(err, c)
+		},
+		kind:    launch.FailurePermanent,
+		message: words("Failed to run ECS task due to a network configuration error."),
+		hint:    "Verify the subnets and security groups in your work pool's network configuration: they must exist and belong to the same VPC.",
+	},
+	{
+		matches: says("Container Overrides length"), kind: launch.FailurePermanent,
+		message: words("The run's environment and command are too long for ECS, which takes 8192 characters of overrides."),
+		hint:    "Put large values into the image, a secret or a Prefect block, and only their names into the environment.",
+	},
+	{
+		matches: says("iam:PassRole"), kind: launch.FailurePermanent,
+		message: words("The worker may not pass the task's roles to ECS."),
+		hint:    "Grant the worker's role iam:PassRole on the task role and on the execution role of the work pool.",
+	},
+	{
+		matches: says("AccessDenied", "not authorized to perform", "UnauthorizedOperation"), kind: launch.FailurePermanent,
+		message: words("AWS refused the worker's permissions."),
+		hint:    "Grant the worker's role the action that the message names.",
+	},
+	{
+		matches: says("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "AuthFailure"), kind: launch.FailurePermanent,
+		message: words("AWS does not accept the worker's credentials."),
+		hint:    "Correct the aws_credentials of the work pool, or the worker's own AWS credentials.",
+	},
+	{
+		matches: says("executionRoleArn", "execution role"), kind: launch.FailurePermanent,
+		message: words("The task definition needs an execution role."),
+		hint:    "Set execution_role_arn on the work pool: secrets, private images and logs need it.",
+	},
+}
+
+// describe is an error in one sentence, with AWS's code in it.
+func describe(err error) string {
+	code := errorCode(err)
+	if code == "" {
+		return "AWS could not be reached: " + err.Error()
+	}
+	operation := "a call"
+	var failed *smithy.OperationError
+	if errors.As(err, &failed) {
+		operation = "the " + failed.OperationName + " operation"
+	}
+	return fmt.Sprintf("An error occurred (%s) when calling %s: %s", code, operation, errorMessage(err))
+}
+
+func retryHint(err error) string {
+	switch {
+	case strings.Contains(err.Error(), "get credentials"), strings.Contains(err.Error(), "refresh cached credentials"):
+		return "The worker has no AWS credentials: give it a task role or an instance role, or set aws_credentials on the work pool."
+	case errorCode(err) == "":
+		return "Check that the worker reaches the AWS endpoints of its region: a NAT gateway, a public address or VPC endpoints."
+	default:
+		return ""
+	}
+}
+
+func permanentHint(err error) string {
+	var missingRegion *aws.MissingRegionError
+	if errors.As(err, &missingRegion) {
+		return "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials."
+	}
+	return "Correct the work pool's or the deployment's job variables so that ECS accepts the request."
+}
+
+// runFailure is for a definite answer of RunTask without a task.
+func runFailure(failures []types.Failure) *launch.Failure {
+	if len(failures) == 0 {
+		return &launch.Failure{
+			Kind:    launch.FailureCapacity,
+			Message: "Failed to run ECS task: no tasks or failures were returned.",
+		}
+	}
+	reason := aws.ToString(failures[0].Reason)
+	message := "Failed to run ECS task: " + reason
+	if detail := aws.ToString(failures[0].Detail); detail != "" {
+		message += ": " + detail
+	}
+	return &launch.Failure{Kind: launch.FailureCapacity, Message: message, Hint: reasonHint(reason)}
+}
+
+func reasonHint(reason string) string {
+	switch {
+	case strings.HasPrefix(reason, "RESOURCE:"):
+		return "No container instance has enough of what the task asks for: add instances, or ask for less CPU and memory."
+	case strings.Contains(reason, "Capacity is unavailable"):
+		return "AWS has no Fargate capacity left there: add subnets in other availability zones, or FARGATE beside FARGATE_SPOT."
+	case strings.Contains(reason, "limit"):
+		return "Ask AWS for a higher Fargate vCPU quota in this region, or run fewer flows at once."
+	case reason == "AGENT":
+		return "The ECS agent of the container instances is not connected."
+	case reason == "ATTRIBUTE":
+		return "No container instance has the attributes that the task definition requires."
+	default:
+		return "See ECS's list of API failure reasons."
+	}
+}

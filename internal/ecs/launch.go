@@ -1,0 +1,184 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"faber/internal/launch"
+)
+
+// pidSeparator stands between cluster and task in an infrastructure_pid. ARNs
+// hold single colons.
+const pidSeparator = "::"
+
+// Launch starts the job's task. ECS itself sees to it that a claim gets one
+// task: the client token names the claim, and a call that differs from the
+// first one is answered with the first one's task.
+func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, error) {
+	c, err := parseConfiguration(job)
+	if err != nil {
+		return launch.Handle{}, &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Hint: "Correct the job variables.", Err: err}
+	}
+	handle, err := l.launch(ctx, c, job)
+	if err != nil {
+		return launch.Handle{}, launchFailure(err, c, c.clusterOrDefault())
+	}
+	return handle, nil
+}
+
+// clusterOrDefault is the cluster that a request goes to.
+func (c *configuration) clusterOrDefault() string {
+	if cluster := c.askedCluster(); cluster != "" {
+		return cluster
+	}
+	return "default"
+}
+
+func (c *configuration) askedCluster() string {
+	if cluster := stringField(c.request, "cluster"); cluster != "" {
+		return cluster
+	}
+	return c.cluster
+}
+
+func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job) (launch.Handle, error) {
+	on, err := l.clients.get(ctx, c.credentials)
+	if err != nil {
+		return launch.Handle{}, err
+	}
+	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
+	if err != nil && l.forgetStale(err, on, c, definitionARN) {
+		// The refused call had no effect, so the token is still free.
+		handle, _, err = l.tryLaunch(ctx, on, c, job)
+	}
+	return handle, err
+}
+
+// forgetStale drops what ECS says is no longer so: a definition that somebody
+// deregistered, subnets that somebody deleted. It reports whether a launch with
+// what is so now may go better.
+func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definitionARN string) bool {
+	message := strings.ToLower(errorMessage(err))
+	switch {
+	case errorCode(err) == "ClientException" && strings.Contains(message, "taskdefinition is inactive"):
+		l.forgetDefinition(definitionARN)
+		return c.userDefinition() == ""
+	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet"):
+		key := networkKey(on, c.vpcID)
+		_, cached := l.networks.get(key)
+		l.networks.forget(func(known string, _ network) bool { return known == key })
+		return cached && len(c.network) == 0
+	default:
+		return false
+	}
+}
+
+func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job) (_ launch.Handle, definitionARN string, _ error) {
+	d, err := l.definitionFor(ctx, on, c, job)
+	if err != nil {
+		return launch.Handle{}, "", err
+	}
+	request, err := l.prepare(c, job, d)
+	if err != nil {
+		return launch.Handle{}, d.arn, err
+	}
+	job.Log(slog.LevelInfo, fmt.Sprintf("Using ECS task definition '%s'...", d.arn))
+	if err := l.addNetwork(ctx, on, c, d, request); err != nil {
+		return launch.Handle{}, d.arn, err
+	}
+	input, err := decodeRequest(request)
+	if err != nil {
+		return launch.Handle{}, d.arn, &configError{err.Error(), "Correct task_run_request in the work pool's base job template."}
+	}
+	job.Log(slog.LevelInfo, "Creating ECS task run...")
+	handle, err := l.runTask(ctx, on, c, job, input)
+	return handle, d.arn, err
+}
+
+// prepare makes the request, all but its network, and refuses what cannot work.
+func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map[string]any, error) {
+	if err := c.checkDefinition(d); err != nil {
+		return nil, &configError{err.Error(), "Make the task definition fit the work pool's launch type, or the other way round."}
+	}
+	if !empty(c.request["capacityProviderStrategy"]) && l.warned.first("strategy "+owner(job)) {
+		l.logger.Warn("Found capacityProviderStrategy. Removing launchType from task run request.", "flow_run", job.FlowRunID)
+	}
+	request, err := c.buildRequest(job, d)
+	if err != nil {
+		return nil, &configError{err.Error(), "Correct the job variables."}
+	}
+	return request, l.checkPlaintext(job, d, request)
+}
+
+func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput) (launch.Handle, error) {
+	out, err := call(ctx, l.governor.runTask, on.ecs.RunTask, input)
+	var conflict *types.ConflictException
+	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
+		return l.adopt(ctx, on, c, job, conflict.ResourceIds[0])
+	}
+	if err != nil {
+		return launch.Handle{}, err
+	}
+	if len(out.Tasks) == 0 {
+		return launch.Handle{}, runFailure(out.Failures)
+	}
+	handle := l.launched(on, c, job, out.Tasks[0])
+	job.Log(slog.LevelInfo, fmt.Sprintf("Created ECS task '%s'", aws.ToString(out.Tasks[0].TaskArn)))
+	return handle, nil
+}
+
+// adopt takes over the task that an earlier, different call for the same claim
+// has started.
+func (l *Launcher) adopt(ctx context.Context, on *clients, c *configuration, job launch.Job, id string) (launch.Handle, error) {
+	job.Log(slog.LevelInfo, fmt.Sprintf("ECS task '%s' was already created for this claim", id))
+	out, err := call(ctx, l.governor.describeTasks, on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+		Cluster: aws.String(c.clusterOrDefault()),
+		Tasks:   []string{id},
+	})
+	if err == nil && len(out.Tasks) > 0 {
+		return l.launched(on, c, job, out.Tasks[0]), nil
+	}
+	if _, ok := parseTaskARN(id); !ok {
+		// Without its cluster the task cannot be named; the next call will be
+		// answered in the same way.
+		return launch.Handle{}, &launch.Failure{
+			Kind: launch.FailureRetry, Message: fmt.Sprintf("ECS task '%s' exists for this claim, but cannot be described yet.", id), Err: err,
+		}
+	}
+	return l.launched(on, c, job, types.Task{TaskArn: aws.String(id)}), nil
+}
+
+// launched names a task as Prefect does: by the configured cluster, so that
+// the name matches what users look for, else by the cluster's ARN.
+func (l *Launcher) launched(on *clients, c *configuration, job launch.Job, task types.Task) launch.Handle {
+	arn := aws.ToString(task.TaskArn)
+	cluster := c.cluster
+	if cluster == "" || cluster != c.askedCluster() {
+		cluster = aws.ToString(task.ClusterArn)
+	}
+	if parsed, ok := parseTaskARN(arn); ok {
+		if cluster == "" {
+			cluster = parsed.clusterARN()
+		}
+		l.places.put(parsed.place(), place{on, job.Pool.ID})
+	}
+	at := time.Now()
+	if task.CreatedAt != nil {
+		at = *task.CreatedAt
+	}
+	return launch.Handle{
+		PID:        cluster + pidSeparator + arn,
+		FlowRunID:  job.FlowRunID,
+		ClaimID:    job.ClaimID,
+		WorkerName: job.WorkerName,
+		StartedAt:  at,
+	}
+}

@@ -1,0 +1,227 @@
+// Package ecs launches flow runs as ECS tasks, on Fargate above all. It is one
+// launch.Launcher; what it knows of tasks it reads from ECS, and what it
+// remembers (definitions, subnets, clients) only saves calls.
+package ecs
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"faber/internal/launch"
+)
+
+// Type is the work pool type that the launcher serves.
+const Type = "ecs"
+
+// DefaultImage is the image of flow runs whose deployment names none.
+const DefaultImage = "prefecthq/prefect:3.8.8-python3.11"
+
+//go:embed base_job_template.json
+var baseJobTemplate []byte
+
+// Options say how a Launcher works. The zero value is usable.
+type Options struct {
+	Logger *slog.Logger // nil discards
+
+	Region string // region of work pools whose credentials name none; "" is the machine's
+	Image  string // "" is DefaultImage
+
+	// SecretARN and AuthStringSecretARN hold the worker's Prefect API key and
+	// auth string, for pools that name no secret of their own.
+	SecretARN           string
+	AuthStringSecretARN string
+	// RefusePlaintextCredentials fails launches that would send either of them
+	// in clear text.
+	RefusePlaintextCredentials bool
+
+	// Queue is the name or URL of the SQS queue that EventBridge feeds with
+	// task state changes, read with the machine's own credentials. "" gives no
+	// hints.
+	Queue       string
+	QueueRegion string // "" is the machine's
+
+	// LoadConfig finds the machine's AWS configuration; nil is the SDK's way.
+	LoadConfig LoadConfig
+
+	maxBackoff time.Duration // of the SDK's retries
+	queueWait  time.Duration // before a missing queue is looked for again
+}
+
+// Launcher launches ECS tasks. Make one with New.
+type Launcher struct {
+	options  Options
+	logger   *slog.Logger
+	governor *governor
+	clients  *clientSets
+
+	lookups    keyedLock
+	registered cache[string]      // by clients, family and hash: ARN
+	revisions  cache[*definition] // by clients and ARN: definitions of users
+	networks   cache[network]
+	places     cache[place]
+	logOptions cache[logStream] // by definition and container
+	warned     onceSet
+	ended      onceSet // definitions that were deregistered
+
+	hints  chan launch.Hint
+	events eventCounters
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+var _ launch.Launcher = (*Launcher)(nil)
+
+// place is where tasks were launched, and how they are seen.
+type place struct {
+	on     *clients
+	poolID string
+}
+
+// Sizes of what is remembered. Each is well above what one worker uses.
+const (
+	maxDefinitions = 4096
+	maxPlaces      = 256
+)
+
+// New makes a launcher. It reads no AWS configuration before it is needed, and
+// fails only on options that can never work.
+func New(o Options) (*Launcher, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Image == "" {
+		o.Image = DefaultImage
+	}
+	if o.LoadConfig == nil {
+		o.LoadConfig = config.LoadDefaultConfig
+	}
+	if o.maxBackoff == 0 {
+		o.maxBackoff = callMaxBackoff
+	}
+	if o.queueWait == 0 {
+		o.queueWait = missingQueueWait
+	}
+	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
+		if arn != "" && !isSecretARN(arn) {
+			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Launcher{
+		options:    o,
+		logger:     o.Logger,
+		governor:   newGovernor(),
+		clients:    &clientSets{load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets}},
+		registered: cache[string]{limit: maxDefinitions},
+		revisions:  cache[*definition]{limit: maxDefinitions},
+		networks:   cache[network]{limit: maxPlaces},
+		places:     cache[place]{limit: maxPlaces},
+		logOptions: cache[logStream]{limit: maxDefinitions},
+		cancel:     cancel,
+	}
+	if o.Queue != "" {
+		l.hints = make(chan launch.Hint)
+		l.done.Go(func() {
+			defer close(l.hints)
+			newConsumer(l).run(ctx)
+		})
+	}
+	return l, nil
+}
+
+// Type is "ecs".
+func (l *Launcher) Type() string { return Type }
+
+// DefaultBaseJobTemplate is the template of new ECS work pools.
+func (l *Launcher) DefaultBaseJobTemplate() json.RawMessage { return DefaultBaseJobTemplate() }
+
+// DefaultBaseJobTemplate is the template of new ECS work pools.
+func DefaultBaseJobTemplate() json.RawMessage {
+	return append(json.RawMessage(nil), baseJobTemplate...)
+}
+
+// Check reports everything that can be found wrong with a job without asking
+// AWS.
+func (l *Launcher) Check(job launch.Job) error {
+	c, err := parseConfiguration(job)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	d := &definition{arn: c.userDefinition()}
+	if d.arn == "" {
+		b, err := l.buildDefinition(c, job, "")
+		if err != nil {
+			return err
+		}
+		d = b.as("", false)
+		problems = append(problems, checkSize(c, b), c.checkDefinition(d))
+	}
+	request, err := c.buildRequest(job, d)
+	if err != nil {
+		return errors.Join(append(problems, err)...)
+	}
+	if _, err := decodeRequest(request); err != nil {
+		problems = append(problems, err)
+	}
+	if tags, _ := request["tags"].([]any); len(tags) > maxTags {
+		problems = append(problems, fmt.Errorf("the task would have %d tags, and ECS allows %d: use fewer labels", len(tags), maxTags))
+	}
+	return errors.Join(problems...)
+}
+
+// Preview is what a launch would send to ECS, as far as it is known without
+// asking AWS: the revision's number and a network that is looked up are not.
+type Preview struct {
+	TaskDefinition map[string]any `json:"task_definition,omitempty"` // absent when the user names one
+	RunTask        map[string]any `json:"run_task"`
+}
+
+// Preview shows what Launch would send for a job.
+func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
+	c, err := parseConfiguration(job)
+	if err != nil {
+		return nil, err
+	}
+	p := &Preview{}
+	d := &definition{arn: c.userDefinition()}
+	if d.arn == "" {
+		b, err := l.buildDefinition(c, job, l.options.Region)
+		if err != nil {
+			return nil, err
+		}
+		p.TaskDefinition = b.shape
+		d = b.as(b.family, false)
+	}
+	if p.RunTask, err = c.buildRequest(job, d); err != nil {
+		return nil, err
+	}
+	if len(c.network) > 0 {
+		p.RunTask["networkConfiguration"] = map[string]any{"awsvpcConfiguration": c.network}
+	}
+	return p, nil
+}
+
+// Hints tells what the event queue says; nil without a queue.
+func (l *Launcher) Hints() <-chan launch.Hint {
+	if l.hints == nil {
+		return nil
+	}
+	return l.hints
+}
+
+// Close stops reading the event queue. Tasks outlive the worker, so there is
+// nothing that needs grace.
+func (l *Launcher) Close(time.Duration) error {
+	l.cancel()
+	l.done.Wait()
+	return nil
+}

@@ -1,0 +1,200 @@
+package ecs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"faber/internal/launch"
+)
+
+// buildRequest makes the RunTask request of a job from the templated one. The
+// network is added later, as it may have to be looked up. Nothing in it may
+// depend on when it is built: the same claim must give the same request.
+func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]any, error) {
+	request := copyObject(c.request)
+	request["taskDefinition"] = d.arn
+	if empty(request["cluster"]) && c.cluster != "" {
+		request["cluster"] = c.cluster
+	}
+	placeRequest(request, d)
+	if err := c.overrideContainers(request, job, d); err != nil {
+		return nil, err
+	}
+	var extra []tag
+	if d.fresh && c.deregister {
+		extra = append(extra, tag{tagDeregister, "true"})
+	}
+	request["tags"] = tagsAsList(runTags(requestedTags(request["tags"]), job, extra...))
+	if empty(request["startedBy"]) {
+		request["startedBy"] = startedBy(job.Pool.ID)
+	}
+	request["clientToken"] = clientToken(job.FlowRunID, job.ClaimID)
+	dropEmptyFields(request)
+	return request, nil
+}
+
+// startedBy marks the tasks of a pool: it is the one filter of ListTasks that
+// finds them all.
+func startedBy(poolID string) string { return "faber/" + poolID }
+
+// clientToken names a claim towards ECS, which starts one task per token.
+func clientToken(flowRunID, claimID string) string {
+	sum := sha256.Sum256([]byte(flowRunID + "/" + claimID))
+	return hex.EncodeToString(sum[:])
+}
+
+// placeRequest settles launch type and capacity providers, of which ECS takes
+// only one.
+func placeRequest(request map[string]any, d *definition) {
+	if empty(request["launchType"]) {
+		delete(request, "launchType")
+		if !slices.Contains(d.compatibilities, ec2Type) {
+			request["launchType"] = fargate
+		}
+	}
+	switch {
+	case !empty(request["capacityProviderStrategy"]):
+		delete(request, "launchType")
+	case request["launchType"] == fargateSpot:
+		delete(request, "launchType")
+		request["capacityProviderStrategy"] = []any{map[string]any{"capacityProvider": fargateSpot, "weight": 1}}
+	}
+	for _, provider := range objects(request["capacityProviderStrategy"]) {
+		coerceNumbers(provider, "weight", "base")
+	}
+}
+
+// overrideContainers shapes the container overrides: the job's command and
+// environment go to the container that executes the flow run.
+func (c *configuration) overrideContainers(request map[string]any, job launch.Job, d *definition) error {
+	overrides, ok := request["overrides"].(map[string]any)
+	if !ok {
+		overrides = map[string]any{}
+		request["overrides"] = overrides
+	}
+	for _, key := range []string{"cpu", "memory"} {
+		if empty(overrides[key]) {
+			delete(overrides, key)
+		} else {
+			overrides[key] = text(overrides[key])
+		}
+	}
+	name := c.orchestrationName(d)
+	containers := objects(overrides["containerOverrides"])
+	if len(containers) > 0 && empty(containers[0]["name"]) {
+		containers[0]["name"] = name
+	}
+	orchestration := containerNamed(containers, name)
+	if orchestration == nil {
+		// Without its run's id and command the container could do nothing.
+		orchestration = map[string]any{"name": name}
+		containers = append(containers, orchestration)
+	}
+	orchestration["command"] = jobCommand(job)
+
+	for i, container := range containers {
+		if err := normaliseOverride(container); err != nil {
+			return fmt.Errorf("job_configuration.task_run_request.overrides.containerOverrides[%d].command: %w", i, err)
+		}
+	}
+	handedOver := c.handedOver(d, name)
+	orchestration["environment"] = jobEnvironment(orchestration["environment"], job, handedOver)
+	for _, container := range containers {
+		dropEmptyFields(container)
+	}
+	overrides["containerOverrides"] = asList(slices.DeleteFunc(containers, func(o map[string]any) bool { return len(o) == 0 }))
+	return nil
+}
+
+func jobCommand(job launch.Job) string {
+	if job.Command != "" {
+		return job.Command
+	}
+	return defaultCommand
+}
+
+// orchestrationName is the container that executes the flow run: the
+// configured one, else the one that the definition suggests.
+func (c *configuration) orchestrationName(d *definition) string {
+	if c.containerName != "" {
+		return c.containerName
+	}
+	first := ""
+	for _, container := range d.containers {
+		name := aws.ToString(container.Name)
+		if name == defaultContainer {
+			return name
+		}
+		if first == "" {
+			first = name
+		}
+	}
+	if first != "" {
+		return first
+	}
+	return defaultContainer
+}
+
+// normaliseOverride brings what users may write to what ECS takes: a command
+// line to words, an object of variables to a list, text to numbers. Variables
+// set to null go.
+func normaliseOverride(container map[string]any) error {
+	if line, ok := container["command"].(string); ok {
+		words, err := shellWords(line)
+		if err != nil {
+			return err
+		}
+		list := make([]any, len(words))
+		for i, word := range words {
+			list[i] = word
+		}
+		container["command"] = list
+	}
+	if object, ok := container["environment"].(map[string]any); ok {
+		var list []any
+		for _, name := range sortedKeys(object) {
+			list = append(list, map[string]any{"name": name, "value": object[name]})
+		}
+		container["environment"] = list
+	}
+	dropNullEnvironment(container)
+	for _, variable := range objects(container["environment"]) {
+		variable["value"] = text(variable["value"])
+	}
+	coerceNumbers(container, "cpu", "memory", "memoryReservation")
+	return nil
+}
+
+// jobEnvironment is the templated environment under the job's. What reaches
+// the container as a secret is in neither.
+func jobEnvironment(templated any, job launch.Job, handedOver map[string]bool) []any {
+	inJob := map[string]bool{}
+	for _, variable := range job.Env {
+		inJob[variable.Name] = true
+	}
+	var out []any
+	for _, variable := range objects(templated) {
+		if name := stringField(variable, "name"); !inJob[name] && !handedOver[name] {
+			out = append(out, variable)
+		}
+	}
+	for _, variable := range job.Env {
+		if !handedOver[variable.Name] {
+			out = append(out, map[string]any{"name": variable.Name, "value": variable.Value})
+		}
+	}
+	return out
+}
+
+func decodeRequest(request map[string]any) (*awsecs.RunTaskInput, error) {
+	input := &awsecs.RunTaskInput{}
+	if err := decodeInto(request, input); err != nil {
+		return nil, fmt.Errorf("job_configuration.task_run_request: %w", err)
+	}
+	return input, nil
+}

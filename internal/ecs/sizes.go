@@ -1,0 +1,65 @@
+package ecs
+
+import "fmt"
+
+// memoryRange is what Fargate offers with one size of CPU, in MiB.
+type memoryRange struct{ from, to, step int64 }
+
+// fargateMemory lists the sizes of Fargate. A size of CPU that is missing here
+// may be one that came later, and is left to ECS to judge.
+func fargateMemory(cpu int64) (memoryRange, bool) {
+	switch cpu {
+	case 256:
+		return memoryRange{512, 2048, 512}, true
+	case 512:
+		return memoryRange{1024, 4096, 1024}, true
+	case 1024:
+		return memoryRange{2048, 8192, 1024}, true
+	case 2048:
+		return memoryRange{4096, 16384, 1024}, true
+	case 4096:
+		return memoryRange{8192, 30720, 1024}, true
+	case 8192:
+		return memoryRange{16384, 61440, 4096}, true
+	case 16384:
+		return memoryRange{32768, 122880, 8192}, true
+	default:
+		return memoryRange{}, false
+	}
+}
+
+// checkSize finds a pair of CPU and memory that Fargate certainly refuses.
+func checkSize(c *configuration, b *built) error {
+	if !c.onFargate() {
+		return nil
+	}
+	overrides, _ := c.request["overrides"].(map[string]any)
+	cpu, ok := effectiveSize(overrides["cpu"], b.shape["cpu"])
+	memory, alsoOK := effectiveSize(overrides["memory"], b.shape["memory"])
+	if !ok || !alsoOK {
+		return nil
+	}
+	offer, known := fargateMemory(cpu)
+	if !known {
+		if cpu < 256 {
+			return fmt.Errorf("Fargate has no task with %d CPU units: the smallest are 256, 512 and 1024 (one vCPU)", cpu)
+		}
+		return nil
+	}
+	// 256 CPU units have no step of 1536 MiB.
+	odd := cpu == 256 && memory == 1536
+	if memory < offer.from || memory > offer.to || (memory-offer.from)%offer.step != 0 || odd {
+		return fmt.Errorf("Fargate has no task with %d CPU units and %d MiB of memory: with %d CPU units, memory goes from %d to %d MiB in steps of %d",
+			cpu, memory, cpu, offer.from, offer.to, max(offer.step, 1))
+	}
+	return nil
+}
+
+// effectiveSize is the override, else the definition's. Sizes such as "1 vCPU"
+// are not read.
+func effectiveSize(override, defined any) (int64, bool) {
+	if !empty(override) {
+		return wholeNumber(override)
+	}
+	return wholeNumber(defined)
+}
