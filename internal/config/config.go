@@ -112,6 +112,17 @@ type Settings struct {
 	warnings []string
 }
 
+// String names the API and the profile, and no value that may be secret.
+func (s *Settings) String() string {
+	return fmt.Sprintf("settings for %s (profile %s)", withoutPassword(s.APIURL), s.Profile)
+}
+
+// GoString is String: the fields hold secrets.
+func (s *Settings) GoString() string { return s.String() }
+
+// LogValue is String: the fields hold secrets.
+func (s *Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
 // Explicit lists every recognised setting that is explicitly set, in the order
 // of Prefect's settings model, secrets in clear: the environment that a flow
 // run inherits from its worker.

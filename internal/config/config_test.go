@@ -337,8 +337,8 @@ func TestSecretsNeverPrint(t *testing.T) {
 		t.Errorf("JSON %s, %v", data, err)
 	}
 	var log strings.Builder
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "key", s.APIKey)
-	printed := fmt.Sprintf("%v %s %#v %+v", s.APIKey, s.APIAuthString, s.APIKey, s.All()) + log.String()
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "key", s.APIKey, "settings", s)
+	printed := fmt.Sprintf("%v %s %#v %+v %+v %#v", s.APIKey, s.APIAuthString, s.APIKey, s.All(), s, s) + log.String()
 	if strings.Contains(printed, hush) {
 		t.Error(printed)
 	}

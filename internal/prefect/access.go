@@ -83,6 +83,18 @@ func (c *Client) checkCloud(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkCloudCredentials(); err != nil {
+		return err
+	}
+	visible, err := c.visibleWorkspaces(ctx)
+	if err != nil {
+		return err
+	}
+	return findWorkspace(visible, account, workspaceID)
+}
+
+// checkCloudCredentials finds credentials that cannot work, without a call.
+func (c *Client) checkCloudCredentials() error {
 	if c.options.AuthString != "" {
 		return &AccessError{
 			Subject: "auth string",
@@ -90,44 +102,49 @@ func (c *Client) checkCloud(ctx context.Context) error {
 			Hint:    "unset PREFECT_API_AUTH_STRING: Prefect Cloud takes PREFECT_API_KEY only",
 		}
 	}
-	if c.options.APIKey == "" && c.headers.Get("Authorization") == "" {
+	if c.headers.Get("Authorization") == "" {
 		return &AccessError{
 			Subject: "API key",
 			Message: "no API key for Prefect Cloud is set",
 			Hint:    "set PREFECT_API_KEY; keys are made in Prefect Cloud under your profile or Service Accounts",
 		}
 	}
+	return nil
+}
+
+// visibleWorkspaces reads what the key can see.
+func (c *Client) visibleWorkspaces(ctx context.Context) ([]workspace, error) {
 	cloud := strings.TrimRight(c.options.CloudAPIURL, "/")
 	got, err := c.ask(ctx, cloud, "/me/workspaces")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var visible []workspace
 	switch {
 	case got.code == http.StatusUnauthorized || got.code == http.StatusForbidden:
-		return &AccessError{
+		return nil, &AccessError{
 			Subject: "API key",
 			Message: "Prefect Cloud does not accept the API key: it is mistyped, expired or revoked",
 			Hint:    "set PREFECT_API_KEY to a valid key; keys are made in Prefect Cloud under your profile or Service Accounts",
 			Err:     statusError(http.MethodGet, "/me/workspaces", got),
 		}
 	case got.code == http.StatusNotFound || got.code < 300 && json.Unmarshal(got.body, &visible) != nil:
-		return &AccessError{
+		return nil, &AccessError{
 			Subject: "URL",
 			Message: fmt.Sprintf("there is no Prefect Cloud API at %s", redactURL(cloud)),
 			Hint:    "unset PREFECT_CLOUD_API_URL, or set it to the API of your Prefect Cloud",
 			Err:     statusError(http.MethodGet, "/me/workspaces", got),
 		}
 	case got.code >= 300:
-		return statusError(http.MethodGet, "/me/workspaces", got)
+		return nil, statusError(http.MethodGet, "/me/workspaces", got)
+	default:
+		return visible, nil
 	}
-	return findWorkspace(visible, account, workspaceID)
 }
 
 // findWorkspace looks for a workspace among those a key can see.
 func findWorkspace(visible []workspace, account, id string) error {
-	same := func(w workspace) bool { return strings.EqualFold(w.AccountID, account) }
-	inAccount := slices.DeleteFunc(slices.Clone(visible), func(w workspace) bool { return !same(w) })
+	inAccount := slices.DeleteFunc(slices.Clone(visible), func(w workspace) bool { return !strings.EqualFold(w.AccountID, account) })
 	if len(inAccount) == 0 {
 		return &AccessError{
 			Subject: "account",
@@ -149,7 +166,7 @@ func findWorkspace(visible []workspace, account, id string) error {
 	}
 }
 
-// listed is ": a, b or c" of the first few distinct names, "" of none.
+// listed is " (it sees a, b, c)" of the first few distinct names, "" of none.
 func listed(visible []workspace, name func(workspace) string) string {
 	var names []string
 	for _, w := range visible {

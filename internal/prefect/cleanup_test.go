@@ -2,6 +2,7 @@ package prefect
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,7 +159,7 @@ func TestCleanupLeaseIsLost(t *testing.T) {
 				p.welcome(ready(3600, capabilityCleanup))
 				p.write(cleanupFrame("one", teardown, 30*time.Second))
 				serve(p)
-				if err := <-lost; err != errLeaseLost {
+				if err := <-lost; !errors.Is(err, errLeaseLost) {
 					t.Errorf("ended by %v", err)
 				}
 				synctest.Wait() // nothing is reported: the lease is another's
@@ -217,7 +218,7 @@ func TestCleanupIsAbandoned(t *testing.T) {
 		_ = p.conn.Close(websocket.StatusInternalError, "")
 		p = <-r.accepted
 		p.welcome(ready(30))
-		if err := <-ended; err != errLeaseLost {
+		if err := <-ended; !errors.Is(err, errLeaseLost) {
 			t.Errorf("ended by %v", err)
 		}
 		r.finish(t, p)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -231,5 +230,3 @@ func (p *peer) hear() websocket.CloseError {
 		}
 	}
 }
-
-func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
