@@ -33,6 +33,7 @@ run "container" {
       command   = ["worker", "start"]
       environment = [
         { name = "AWS_REGION", value = "eu-central-1" },
+        { name = "FABER_WITH_HEALTHCHECK", value = "true" },
         { name = "FABER_WORK_POOL", value = "ecs-production" },
       ]
       secrets = [

@@ -1,13 +1,16 @@
 data "aws_region" "current" {}
 
 locals {
+  # The health check below asks what this variable makes the worker serve.
+  environment = merge({ FABER_WITH_HEALTHCHECK = "true" }, var.environment)
+
   container = {
     name      = "worker"
     image     = var.image
     essential = true
     command   = ["worker", "start"]
 
-    environment = [for name in sort(keys(var.environment)) : { name = name, value = var.environment[name] }]
+    environment = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
 
     # ECS itself reads the keys out of the JSON value: the credentials stand in
     # no task definition and pass no code of ours before the worker starts.
@@ -19,9 +22,7 @@ locals {
     readonlyRootFilesystem = true
     stopTimeout            = var.stop_timeout
 
-    # Asked by the binary itself: the image has neither shell nor curl. The
-    # worker is unhealthy when a loop of it stands still, not while an API is
-    # away, so a restart is what helps.
+    # Asked by the binary itself: the image has neither shell nor curl.
     healthCheck = {
       command     = ["CMD", "/faber", "worker", "health"]
       interval    = 30
