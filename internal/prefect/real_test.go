@@ -114,7 +114,8 @@ func receive[T any](t *testing.T, from <-chan T, within time.Duration, what stri
 const realTemplate = `{"job_configuration":{"command":"{{ command }}","cpu":512},"variables":{"type":"object","properties":{"command":{"type":"string"}}}}`
 
 func TestRealServer(t *testing.T) {
-	url := startPrefect(t)
+	url := startPrefect(t, "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS=1",
+		"PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS=1")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	c := realClient(t, Options{APIURL: url, WorkerName: "real worker"})
@@ -132,6 +133,7 @@ func TestRealServer(t *testing.T) {
 	pool := realChannel(t, ctx, c)
 	realRun(t, ctx, c, pool)
 	realObjects(t, ctx, c)
+	realCleanup(t, ctx, c, pool)
 }
 
 // realChannel lets the hello create the pool, and checks heartbeats and snapshots.
@@ -404,5 +406,60 @@ func TestRealServerWithAuthAndCSRF(t *testing.T) {
 	err := NewChannel(stranger, Hello{WorkerName: "w", WorkerType: "process", Pool: "guarded", Interval: time.Second}, func(WorkPool) {}).Run(ctx)
 	if !errors.Is(err, ErrChannelDisabled) {
 		t.Errorf("channel with wrong credentials: %v", err)
+	}
+}
+
+// realCleanup lets a cancellation time out: the server hands what is left of
+// the run to the worker over the channel.
+func realCleanup(t *testing.T, ctx context.Context, c *Client, pool WorkPool) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages, results := make(chan Cleanup, 10), []string{ReleaseHandlerFailed, ""}
+	channel := NewChannel(c, Hello{
+		WorkerName: "real worker", WorkerType: "ecs", Pool: pool.Name, Interval: 30 * time.Second,
+		HandledCleanup: []string{"cancelling_timeout_teardown.v1"}, MaxCleanup: 1,
+	}, func(WorkPool) {})
+	channel.OnCleanup(func(_ context.Context, message Cleanup) string {
+		messages <- message
+		result := results[0]
+		results = results[1:]
+		return result
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- channel.Run(ctx) }()
+	<-channel.Ready()
+
+	var made struct{ ID string }
+	deployments := []struct{ ID string }{}
+	if err := c.post(ctx, "/deployments/filter", map[string]any{}, &deployments); err != nil || len(deployments) != 1 {
+		t.Fatalf("deployments %v, %v", deployments, err)
+	}
+	if err := c.post(ctx, "/deployments/"+deployments[0].ID+"/create_flow_run", map[string]any{}, &made); err != nil {
+		t.Fatal(err)
+	}
+	pid := "cluster::arn"
+	if err := c.SetInfrastructurePID(ctx, made.ID, &pid); err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []StateType{StatePending, StateCancelling} {
+		if result, err := c.SetFlowRunState(ctx, made.ID, State{Type: typ}, false); err != nil || result.Status != StatusAccept {
+			t.Fatalf("%s: %+v, %v", typ, result, err)
+		}
+	}
+	first := receive(t, messages, time.Minute, "cleanup")
+	if first.FlowRunID != made.ID || first.InfrastructurePID != pid || first.Kind != "cancelling_timeout_teardown.v1" {
+		t.Errorf("%+v", first)
+	}
+	if second := receive(t, messages, time.Minute, "cleanup again, after its release"); second.MessageID != first.MessageID || second.DeliveryCount <= first.DeliveryCount {
+		t.Errorf("%+v after %+v", second, first)
+	}
+	run, err := c.ReadFlowRun(ctx, made.ID)
+	if err != nil || run.StateType != StateCancelled {
+		t.Errorf("run is %s, %v", run.StateType, err)
+	}
+	cancel()
+	if err := receive(t, ended, 5*time.Second, "end of the channel"); err != nil {
+		t.Error(err)
 	}
 }
