@@ -107,7 +107,7 @@ func newWorkerStartCommand(std *IO, f *workerFlags) *cobra.Command {
 	flags.StringVar(&f.template, "base-job-template", "", "JSON `file` with the template for a pool that is created or has none")
 	flags.BoolVar(&f.createPool, "create-pool-if-not-found", true, "create the work pool when it does not exist")
 	flags.IntVar(&f.submitLimit, "submit-limit", 64, "`number` of flow runs that may be between claim and launch at once")
-	flags.StringVar(&f.eventsQueue, "events-queue", "", "SQS `queue` (name, URL or ARN) with the ECS task state changes (type ecs)")
+	flags.StringVar(&f.eventsQueue, "events-queue", "", "SQS `queue` (name or URL) with the ECS task state changes (type ecs)")
 	flags.StringVar(&f.keySecretARN, "api-key-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the Prefect API key from (type ecs)")
 	flags.BoolVar(&f.refusePlaintext, "refuse-plaintext-credentials", false, "crash a flow run rather than put a Prefect credential in clear into its task (type ecs)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`form` of the worker's own lines: text or json")
@@ -253,6 +253,18 @@ func loadSettings(std *IO, profile string) (*config.Settings, error) {
 	return settings, nil
 }
 
+// healthPort is where a worker with the same settings serves its health. Settings
+// that no worker would start with do not matter here: it is asked all the same.
+func healthPort(std *IO, profile string) int {
+	if settings, err := loadSettings(std, profile); err == nil {
+		return settings.WebserverPort
+	}
+	if port, err := strconv.Atoi(std.env("PREFECT_WORKER_WEBSERVER_PORT")); err == nil {
+		return port
+	}
+	return 8080
+}
+
 func newWorkerHealthCommand(std *IO, f *workerFlags) *cobra.Command {
 	var port int
 	cmd := &cobra.Command{
@@ -265,11 +277,7 @@ image has no shell.`),
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if port == 0 {
-				settings, err := loadSettings(std, f.profile)
-				if err != nil {
-					return err
-				}
-				port = settings.WebserverPort
+				port = healthPort(std, f.profile)
 			}
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/health", nil)
 			if err != nil {

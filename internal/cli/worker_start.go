@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"faber/internal/config"
+	"faber/internal/ecs"
 	"faber/internal/launch"
 	"faber/internal/prefect"
 	"faber/internal/process"
 	"faber/internal/telemetry"
 	"faber/internal/worker"
 
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 )
@@ -265,11 +267,26 @@ func (s *workerStart) inferType(ctx context.Context) error {
 	return nil
 }
 
-func (s *workerStart) newLauncher(_ context.Context) (launch.Launcher, error) {
+func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) {
 	if s.flags.typ == "process" {
 		return process.New(process.Options{Environ: s.std.Environ(), Output: s.std.Out, Logger: s.log}), nil
 	}
-	return nil, usageError("faber serves the types ecs and process", "unknown worker type %q", s.flags.typ)
+	machine, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, &UserError{Message: fmt.Sprintf("read the AWS configuration: %s", err), Hint: "check AWS_PROFILE, AWS_CONFIG_FILE and the files under ~/.aws", Code: exitUsage, Err: err}
+	}
+	if machine.Region == "" {
+		return nil, usageError("set AWS_REGION to the region of the cluster", "no AWS region is configured")
+	}
+	launcher, err := ecs.New(ecs.Options{
+		Logger: s.log, Region: machine.Region,
+		SecretARN: s.flags.keySecretARN, RefusePlaintextCredentials: s.flags.refusePlaintext,
+		Queue: s.flags.eventsQueue, QueueRegion: s.std.env("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION"),
+	})
+	if err != nil {
+		return nil, usageError("run 'faber worker start --help'", "%s", err)
+	}
+	return launcher, nil
 }
 
 // workerHolder lets health be asked before there is a worker.

@@ -59,7 +59,7 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read workers: %w", err)
 	}
-	found, err := w.launcher.Find(fetch, view.launchPool())
+	found, err := w.launcher.Find(fetch, view.launchPool(w.defaults(fetch, view)))
 	if err != nil {
 		// Without knowing what lives, nothing can be told from what does not.
 		return fmt.Errorf("find infrastructure: %w", err)

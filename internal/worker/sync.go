@@ -30,12 +30,24 @@ type poolView struct {
 	err      error // why there is no template
 }
 
-func (v *poolView) launchPool() launch.Pool {
-	p := launch.Pool{ID: v.pool.ID, Name: v.pool.Name}
-	if v.template != nil {
-		p.Configuration = v.template.JobConfiguration()
+// launchPool is the pool for a launcher. configuration is what a job without any
+// variables would get.
+func (v *poolView) launchPool(configuration map[string]any) launch.Pool {
+	return launch.Pool{ID: v.pool.ID, Name: v.pool.Name, Configuration: configuration}
+}
+
+// defaults is the pool's configuration with the defaults of its variables: where
+// its infrastructure is to be looked for.
+func (w *Worker) defaults(ctx context.Context, v *poolView) map[string]any {
+	if v.template == nil {
+		return nil
 	}
-	return p
+	resolved, err := v.template.Resolve(ctx, jobtemplate.Input{Env: w.opts.Env, Source: source{w.api}})
+	if err != nil {
+		w.log.Debug("Resolve the work pool's own configuration", "error", err)
+		return v.template.JobConfiguration()
+	}
+	return resolved.Configuration
 }
 
 // setPool takes in a new snapshot of the pool, from the channel or from REST.

@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// testIO is a process with nothing but the given environment.
+func testIO(t *testing.T, env map[string]string) (*IO, *bytes.Buffer) {
+	t.Helper()
+	dir := t.TempDir()
+	if env["HOME"] == "" {
+		env["HOME"] = dir
+	}
+	var talk bytes.Buffer
+	return &IO{
+		In: strings.NewReader(""), Out: &talk, Err: &talk, Dir: dir,
+		Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+		Environ: func() []string {
+			var all []string
+			for name, value := range env {
+				all = append(all, name+"="+value)
+			}
+			return all
+		},
+	}, &talk
+}
+
+func TestWrongInputToWorkerStart(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.json")
+	for path, text := range map[string]string{
+		bad:                 "{\n  \"job_configuration\": {},\n  nonsense\n}",
+		bad + ".shape.json": `{"job_configuration": [], "variables": {}}`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api := map[string]string{"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+	for _, tt := range []struct {
+		name string
+		args string
+		env  map[string]string
+		want []string
+	}{
+		{"no pool", "", api, []string{"Missing required option '--pool' / '-p'.", "FABER_WORK_POOL"}},
+		{"unknown flag", "-p x --nope", api, []string{"unknown flag: --nope", "faber worker start --help"}},
+		{"unexpected argument", "-p x y", api, []string{`unexpected argument "y"`}},
+		{"unknown type", "-p x -t docker", api, []string{`unknown worker type "docker"`, "ecs and process"}},
+		{"push pool", "-p x -t ecs:push", api, []string{"push pool", "no worker serves it"}},
+		{"managed pool", "-p x -t prefect:managed", api, []string{"managed", "no worker serves it"}},
+		{"name with a slash", "-p x -n a/b", api, []string{`worker name "a/b"`, "without / and %"}},
+		{"name with a percent", "-p x -n 50%", api, []string{`worker name "50%"`}},
+		{"limit below zero", "-p x -l -1", api, []string{"--limit is -1"}},
+		{"log format", "-p x --log-format xml", api, []string{`unknown --log-format "xml"`}},
+		{"install policy", "-p x --install-policy maybe", api, []string{`unknown --install-policy "maybe"`}},
+		{"no template file", "-p x --base-job-template none.json", api, []string{"read base job template", "none.json"}},
+		{"template that is no JSON", "-p x --base-job-template " + bad, api, []string{"no JSON object", "line 3"}},
+		{"template of the wrong shape", "-p x --base-job-template " + bad + ".shape.json", api, []string{"job_configuration"}},
+		{"unknown profile", "-p x --profile nonesuch", api, []string{`"nonesuch"`, "known profiles"}},
+		{"no URL", "-p x -t process", map[string]string{}, []string{"PREFECT_API_URL", "PREFECT_WORKSPACE_ID"}},
+		{"environment is checked too", "-p x", map[string]string{"FABER_LIMIT": "many"}, []string{`FABER_LIMIT="many"`, "--limit"}},
+		{"type from the environment", "-p x", map[string]string{"FABER_WORKER_TYPE": "k8s"}, []string{`unknown worker type "k8s"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			env := map[string]string{}
+			for name, value := range tt.env {
+				env[name] = value
+			}
+			std, talk := testIO(t, env)
+			code := Main(t.Context(), append([]string{"worker", "start"}, strings.Fields(tt.args)...), std)
+			if code != exitUsage {
+				t.Errorf("exit code %d", code)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(talk.String(), want) {
+					t.Errorf("no %q in %q", want, talk)
+				}
+			}
+			if n := strings.Count(talk.String(), "error:"); n != 1 {
+				t.Errorf("%d errors in %q", n, talk)
+			}
+		})
+	}
+}
+
+func TestWorkerStartTakesTheEnvironment(t *testing.T) {
+	env := map[string]string{
+		"FABER_WORK_POOL": "pool", "FABER_WORKER_TYPE": "process", "FABER_WORKER_NAME": "w", "FABER_LIMIT": "7",
+		"FABER_WITH_HEALTHCHECK": "true", "FABER_API_KEY_SECRET_ARN": "arn", "FABER_REFUSE_PLAINTEXT_CREDENTIALS": "true",
+		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "theirs", "PREFECT_WORKER_PREFETCH_SECONDS": "33",
+		"PREFECT_API_URL": "http://127.0.0.1:1/api",
+	}
+	std, _ := testIO(t, env)
+	start := func(args ...string) *workerStart {
+		t.Helper()
+		var f workerFlags
+		cmd := newWorkerStartCommand(std, &f)
+		var started *workerStart
+		cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+			started, err = newWorkerStart(std, cmd.Flags(), &f)
+			return err
+		}
+		cmd.SetArgs(args)
+		if err := cmd.Execute(); err != nil {
+			t.Fatal(err)
+		}
+		return started
+	}
+	f := start().flags
+	if f.pool != "pool" || f.typ != "process" || f.name != "w" || f.limit != 7 || !f.healthcheck || f.keySecretARN != "arn" || !f.refusePlaintext || f.eventsQueue != "theirs" || f.prefetch != 33 {
+		t.Errorf("flags %+v", f)
+	}
+	env["FABER_EVENTS_QUEUE"] = "ours"
+	f = start("-p", "other", "--limit", "3", "--no-with-healthcheck", "--no-create-pool-if-not-found", "--prefetch-seconds", "5", "-q", "a", "-q", "b").flags
+	if f.pool != "other" || f.limit != 3 || f.healthcheck || f.createPool || f.prefetch != 5 || len(f.queues) != 2 || f.eventsQueue != "ours" {
+		t.Errorf("flags %+v", f)
+	}
+}
+
+func TestEveryFlagOfWorkerStartHasHelp(t *testing.T) {
+	std, talk := testIO(t, map[string]string{})
+	if code := Main(t.Context(), []string{"worker", "start", "--help"}, std); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, flag := range strings.Fields("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
+		if !strings.Contains(talk.String(), flag) {
+			t.Errorf("no %s in the help", flag)
+		}
+	}
+}
+
+func TestARefusedKeyEndsTheWorkerAtOnce(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"detail":"Unauthorized"}`, http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	std, talk := testIO(t, map[string]string{"PREFECT_API_URL": server.URL + "/api", "PREFECT_API_KEY": "pnu_secret"})
+	begin := time.Now()
+	code := Main(t.Context(), strings.Fields("worker start -p x -t process -n w"), std)
+	if code != exitUnauthorised {
+		t.Errorf("exit code %d: %s", code, talk)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if text := talk.String(); strings.Count(text, "error:") != 1 || strings.Contains(text, "pnu_secret") {
+		t.Errorf("said %q", text)
+	}
+}
+
+func TestAnUnreachableAPIIsWaitedFor(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	_ = listener.Close() // nobody listens there now
+	std, _ := testIO(t, map[string]string{"PREFECT_API_URL": "http://" + addr + "/api"})
+	talk := newWatched("keep attempting to connect")
+	std.Err = talk
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- Main(ctx, strings.Fields("worker start -p x -t process -n w"), std) }()
+	select {
+	case <-talk.seen:
+	case code := <-ended:
+		t.Fatalf("ended with %d: %s", code, talk)
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no warning: %s", talk)
+	}
+	stop()
+	if code := <-ended; code != exitOK && code != exitInterrupted {
+		t.Errorf("exit code %d: %s", code, talk)
+	}
+}
+
+func TestWorkerHealth(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			status = http.StatusNotFound
+		}
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	for _, tt := range []struct {
+		status, code int
+		args         []string
+		env          map[string]string
+	}{
+		{200, exitOK, []string{"--port", strconv.Itoa(port)}, map[string]string{}},
+		{200, exitOK, nil, map[string]string{"PREFECT_WORKER_WEBSERVER_PORT": strconv.Itoa(port)}},
+		{503, exitFailed, []string{"--port", strconv.Itoa(port)}, map[string]string{}},
+		{200, exitFailed, []string{"--port", "1"}, map[string]string{}},
+	} {
+		status = tt.status
+		std, talk := testIO(t, tt.env)
+		if code := Main(t.Context(), append([]string{"worker", "health"}, tt.args...), std); code != tt.code {
+			t.Errorf("%+v: exit code %d: %s", tt, code, talk)
+		}
+	}
+}
