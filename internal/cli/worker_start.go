@@ -150,6 +150,7 @@ func (s *workerStart) run(ctx context.Context) error {
 			return err
 		}
 	}
+	s.notePaused(ctx)
 	launcher, err := s.newLauncher(ctx)
 	if err != nil {
 		return err
@@ -265,6 +266,25 @@ func (s *workerStart) inferType(ctx context.Context) error {
 	}
 	s.log.Info(fmt.Sprintf("Worker type '%s' is taken from work pool '%s'.", s.flags.typ, s.flags.pool))
 	return nil
+}
+
+// notePaused says which of the named queues will give no flow runs for now. The
+// pool itself is watched by the worker.
+func (s *workerStart) notePaused(ctx context.Context) {
+	if len(s.flags.queues) == 0 {
+		return
+	}
+	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	queues, err := s.client.WorkQueues(timed, s.flags.pool, s.flags.queues)
+	if err != nil {
+		return // pool or queues may come later
+	}
+	for _, queue := range queues {
+		if queue.IsPaused {
+			s.log.Warn(fmt.Sprintf("The work queue '%s' is currently paused. This worker will not execute its flow runs until it is unpaused.", queue.Name))
+		}
+	}
 }
 
 func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) {

@@ -183,6 +183,7 @@ func (w *Worker) adoptInfrastructure(fetch, work context.Context, run prefect.Fl
 	w.log.Info(fmt.Sprintf("Adopted flow run '%s' with infrastructure %s", run.ID, handle.PID), "launched_by", handle.WorkerName)
 	w.metrics.adopted.WithLabelValues("infrastructure").Inc()
 	w.metrics.inWork.Set(float64(w.slots.inUse()))
+	w.leases.hold(run.State, run.ID)
 	w.track(a)
 	if handle.WorkerName != w.name {
 		w.jobs.Go(func() { w.labelRun(fetch, run.ID) })

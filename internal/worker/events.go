@@ -53,6 +53,9 @@ func (w *Worker) emitStarted() {
 }
 
 func (w *Worker) emitStopped() {
+	if w.started.Event == "" {
+		return
+	}
 	w.emit("prefect.worker.stopped", w.poolResource(), w.started)
 }
 

@@ -33,6 +33,7 @@ type placer interface {
 // submit renders and launches a claimed run. It reports whether the run is
 // tracked now; if not, the run is out of this worker's hands.
 func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
+	w.leases.hold(&s.claim, s.run.ID)
 	job, err := w.render(ctx, &s)
 	if err == nil {
 		err = w.launcher.Check(job)

@@ -76,7 +76,7 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 		return "final"
 	case run.StateType == prefect.StateScheduled, run.StateType == prefect.StatePaused:
 		return "rescheduled"
-	case run.InfrastructurePID != a.handle.PID && (run.InfrastructurePID != "" || a.pidSaved.Load()):
+	case !w.current(work, a, run):
 		return "superseded"
 	case run.StateType == prefect.StateCancelling:
 		w.forceCancelled(work, run.ID, cancelledMessage(run))
@@ -84,6 +84,28 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 	default:
 		return ""
 	}
+}
+
+// current reports whether an attempt is still the run's own. Its pid says so; a
+// run without one was either never told or had it taken away, and then the claim
+// in its history decides.
+func (w *Worker) current(ctx context.Context, a *attempt, run prefect.FlowRun) bool {
+	if run.InfrastructurePID != "" {
+		return run.InfrastructurePID == a.handle.PID
+	}
+	if !a.pidSaved.Load() || a.handle.ClaimID == "" {
+		return true
+	}
+	var states []prefect.State
+	err := persist(ctx, 0, func() (err error) {
+		states, err = w.api.FlowRunStates(ctx, run.ID)
+		return err
+	})
+	if err != nil {
+		return false
+	}
+	claim, _, ok := lastClaim(states)
+	return ok && claim.ID == a.handle.ClaimID
 }
 
 // reportSilence is for infrastructure that ended well while its run is not over.

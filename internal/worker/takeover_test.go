@@ -390,3 +390,42 @@ func TestCleanup(t *testing.T) {
 		}
 	})
 }
+
+// leasingAPI is a fake API that also renews concurrency leases.
+type leasingAPI struct {
+	*fakePrefect
+	renewed chan string
+}
+
+func (l leasingAPI) RenewConcurrencyLease(_ context.Context, id string, _ time.Duration) error {
+	l.renewed <- id
+	return nil
+}
+
+func TestALeaseIsRenewedUntilTheRunRuns(t *testing.T) {
+	renewed := make(chan string, 1000)
+	inWorld(t, func(w *world, o *Options) {
+		o.API = leasingAPI{w.api, renewed}
+		w.api.answer = func(id string, s prefect.State) *prefect.OrchestrationResult {
+			if s.Name != "Pending" {
+				return nil
+			}
+			s.Details.DeploymentConcurrencyLeaseID = "lease"
+			set := w.api.set(id, s)
+			return &prefect.OrchestrationResult{Status: prefect.StatusAccept, State: &set}
+		}
+	}, func(w *world) {
+		id := w.api.schedule("deployment-id")
+		w.after(20 * time.Minute) // a launch that takes its time
+		if n := len(renewed); n < 14 {
+			t.Errorf("%d renewals in twenty minutes", n)
+		}
+		w.launcher.phase(w.pid(id), launch.PhaseRunning)
+		w.after(10 * time.Minute)
+		before := len(renewed)
+		w.after(time.Hour)
+		if n := len(renewed) - before; n > 0 {
+			t.Errorf("%d renewals of a lease that the run itself keeps", n)
+		}
+	})
+}

@@ -38,6 +38,7 @@ type attempt struct {
 	phase        launch.Phase
 	seen         bool // its API has known it at least once
 	missingSince time.Time
+	runningSince time.Time
 	exit         *launch.Exit
 	cancelling   bool
 }
@@ -260,6 +261,9 @@ func (w *Worker) note(work context.Context, a *attempt, o launch.Observation) {
 			At:      time.Now(),
 		}
 	default:
+		if o.Phase == launch.PhaseRunning && a.runningSince.IsZero() {
+			a.runningSince = time.Now()
+		}
 		a.phase, a.seen, a.missingSince = o.Phase, true, time.Time{}
 		return
 	}

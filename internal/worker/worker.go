@@ -182,6 +182,7 @@ type Worker struct {
 	metrics  *metrics
 	slots    *slots
 	attempts *attempts
+	leases   leases
 	pool     atomic.Pointer[poolView]
 	synced   chan struct{} // closed when the pool is known
 	syncOnce sync.Once
@@ -217,6 +218,7 @@ func New(o Options) (*Worker, error) {
 		metrics:  newMetrics(o.Metrics),
 		slots:    newSlots(o.Limit),
 		attempts: newAttempts(),
+		leases:   leases{byID: make(map[string]string)},
 		synced:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		submits:  make(chan struct{}, o.SubmitLimit),
@@ -263,6 +265,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	watching.Go(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
 	watching.Go(func() { w.hintLoop(tracking, work) })
 	watching.Go(func() { w.cancelLoop(tracking, work) })
+	watching.Go(func() { w.leaseLoop(tracking) })
 	fetching.Go(func() { w.wakeLoop(fetch) })
 	if w.opts.RunOnce {
 		w.runOnce(ctx, work)

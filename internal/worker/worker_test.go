@@ -364,6 +364,7 @@ func TestReports(t *testing.T) {
 			w.api.runs[id].InfrastructurePID = "newer"
 			w.api.mu.Unlock()
 		}, "Running", ""},
+		{"non-zero with the pid wiped", badExit, func(w *world, id string) { w.api.mu.Lock(); w.api.runs[id].InfrastructurePID = ""; w.api.mu.Unlock() }, "Crashed", "Exited with code 7. Read the logs."},
 		{"clean and silent", cleanExit, nil, "Crashed", "The flow run's infrastructure exited cleanly without reporting a final state. Check that"},
 		{"stopped by somebody", launch.Exit{Kind: launch.ExitStopped, Message: "Task stopped by user."}, nil, "Crashed", "Task stopped by user."},
 		{"interrupted", launch.Exit{Kind: launch.ExitInterrupted, Message: "Spot capacity was reclaimed."}, nil, "AwaitingRetry", "Spot capacity was reclaimed. This was launch 1 of 3;"},
