@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,16 +43,32 @@ func cut(text string) string {
 	return text
 }
 
+// call makes one call. The server answers 503 when its SQLite database is busy,
+// which passes; such a call had no effect and is made again.
 func (a *prefectAPI) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
+	var body []byte
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
 			return fmt.Errorf("encode a request to the Prefect server: %w", err)
 		}
-		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, a.base+path, body)
+	for wait := 100 * time.Millisecond; ; wait *= 2 {
+		err := a.once(ctx, method, path, body, out)
+		var answer *apiError
+		if !errors.As(err, &answer) || answer.Status != http.StatusServiceUnavailable || wait > 5*time.Second {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (a *prefectAPI) once(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("call the Prefect server: %w", err)
 	}

@@ -222,7 +222,9 @@ func (u *up) configurePodman() (Engine, error) {
 		return Engine{}, err
 	}
 	engine := u.state.Engine
-	if !engine.Own || engine.Subnet == "" {
+	_, err := os.Stat(filepath.Join(dir, "networks", "faber.json"))
+	fresh := err != nil || !engine.Own || engine.Subnet == ""
+	if fresh {
 		subnet, gateway, err := freeSubnet()
 		if err != nil {
 			return Engine{}, err
@@ -260,7 +262,7 @@ network_config_dir = %q
 			filepath.Join(dir, "storage"), filepath.Join(dir, "run", "storage")),
 		"hosts": fmt.Sprintf("127.0.0.1 localhost\n%s host.docker.internal\n", engine.Gateway),
 	}
-	if _, err := os.Stat(filepath.Join(dir, "networks", "faber.json")); err != nil {
+	if fresh {
 		files["networks/faber.json"] = fmt.Sprintf(`{"name": "faber", "id": %q, "driver": "bridge", "network_interface": %q,
  "created": "2026-01-01T00:00:00Z", "subnets": [{"subnet": %q, "gateway": %q}],
  "ipv6_enabled": false, "internal": false, "dns_enabled": false, "ipam_options": {"driver": "host-local"}}
