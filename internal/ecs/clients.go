@@ -95,6 +95,9 @@ func (s *clientSets) get(ctx context.Context, c credentials) (*clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
+	if loaded.Region == "" {
+		return nil, &configError{"No AWS region is configured.", "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials."}
+	}
 	made := &clients{
 		key:    key,
 		region: loaded.Region,

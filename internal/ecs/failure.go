@@ -62,8 +62,7 @@ func transient(err error) bool {
 	// No answer from AWS: a lost reply, no network, no credentials yet. Only
 	// what the SDK refuses to send at all stays as it is.
 	var invalid smithy.InvalidParamsError
-	var missingRegion *aws.MissingRegionError
-	return !errors.As(err, &invalid) && !errors.As(err, &missingRegion)
+	return !errors.As(err, &invalid)
 }
 
 // launchFailure says what an error on the way to a task means for the claim.
@@ -87,7 +86,7 @@ func launchFailure(err error, c *configuration, cluster string) *launch.Failure 
 			return &launch.Failure{Kind: rule.kind, Message: rule.message(cluster, err), Hint: rule.hint, Err: err}
 		}
 	}
-	return &launch.Failure{Kind: launch.FailurePermanent, Message: describe(err), Hint: permanentHint(err), Err: err}
+	return &launch.Failure{Kind: launch.FailurePermanent, Message: describe(err), Hint: refusedHint, Err: err}
 }
 
 // failureRule gives a refusal of AWS the words that users search for.
@@ -219,13 +218,7 @@ func retryHint(err error) string {
 	}
 }
 
-func permanentHint(err error) string {
-	var missingRegion *aws.MissingRegionError
-	if errors.As(err, &missingRegion) {
-		return "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials."
-	}
-	return "Correct the work pool's or the deployment's job variables so that ECS accepts the request."
-}
+const refusedHint = "Correct the work pool's or the deployment's job variables so that ECS accepts the request."
 
 // runFailure is for a definite answer of RunTask without a task.
 func runFailure(failures []types.Failure) *launch.Failure {

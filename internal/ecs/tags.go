@@ -34,7 +34,12 @@ const (
 type tag struct{ key, value string }
 
 var (
-	tagEntity = regexp.MustCompile(`&(?:#[0-9]+|#x[0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);`)
+	// Entities are decoded kind by kind: what one leaves may be another.
+	tagEntities = []*regexp.Regexp{
+		regexp.MustCompile(`&[a-zA-Z][a-zA-Z0-9]*;`),
+		regexp.MustCompile(`&#[0-9]+;`),
+		regexp.MustCompile(`&#x[0-9a-fA-F]+;`),
+	}
 	tagQuotes = regexp.MustCompile(`'+`)
 	tagOthers = regexp.MustCompile(`[^a-zA-Z0-9_./=+:@-]+`)
 	dashRuns  = regexp.MustCompile(`-{2,}`)
@@ -45,7 +50,9 @@ var (
 func tagText(s string) string {
 	s = tagQuotes.ReplaceAllString(s, "-")
 	s = norm.NFKC.String(s)
-	s = tagEntity.ReplaceAllStringFunc(s, html.UnescapeString)
+	for _, entity := range tagEntities {
+		s = entity.ReplaceAllStringFunc(s, html.UnescapeString)
+	}
 	s = norm.NFKC.String(s)
 	s = strings.ReplaceAll(s, "'", "")
 	s = dropDigitCommas(s)

@@ -1,0 +1,216 @@
+package ecs
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"faber/internal/launch"
+)
+
+func taskPID(cluster, id string) string {
+	return cluster + "::arn:aws:ecs:eu-central-1:123456789012:task/" + cluster + "/" + id
+}
+
+func TestDescribeCallsByTheHundred(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	var handles []launch.Handle
+	for range 250 {
+		handles = append(handles, launch.Handle{PID: taskPID("default", "x")}, launch.Handle{PID: taskPID("blue", "y")})
+	}
+	handles = append(handles, launch.Handle{PID: "4711"}, launch.Handle{PID: taskPID("gone", "z")})
+	seen, err := l.Describe(t.Context(), handles)
+	if err != nil || len(seen) != len(handles) {
+		t.Fatalf("%d observations of %d, %v", len(seen), len(handles), err)
+	}
+	if got := len(f.made("DescribeTasks")); got != 7 {
+		t.Errorf("%d calls, want 3 + 3 + 1", got)
+	}
+}
+
+func TestOneBadIdentifierHidesNoOther(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	live := mustLaunch(t, l, testJob())
+	handles := []launch.Handle{live}
+	for range 60 {
+		handles = append(handles, launch.Handle{PID: strings.Replace(taskPID("default", "bad_id"), "default::", strings.Split(live.PID, "::")[0]+"::", 1)})
+	}
+	seen, err := l.Describe(t.Context(), handles)
+	if err != nil || len(seen) != len(handles) {
+		t.Fatalf("%d observations, %v", len(seen), err)
+	}
+	for _, o := range seen {
+		if (o.Phase == launch.PhaseMissing) == (o.Handle.PID == live.PID) {
+			t.Errorf("%s is %s", o.Handle.PID, o.Phase)
+		}
+	}
+}
+
+func TestDescribeErrorsKeepTheRest(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	f.fail("DescribeTasks", fault{code: "AccessDeniedException", message: "no"})
+	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: taskPID("default", "x")}, {PID: "junk"}})
+	if err == nil || len(seen) != 1 {
+		t.Errorf("%v, %v", seen, err)
+	}
+}
+
+func TestDeregistersAfterTheEnd(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	job := testJob(set(true, "auto_deregister_task_definition"))
+	handle := mustLaunch(t, l, job)
+	for range 5 {
+		if _, err := l.Describe(t.Context(), []launch.Handle{handle}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(f.made("DeregisterTaskDefinition")); got != 1 {
+		t.Errorf("%d deregistrations", got)
+	}
+	job.ClaimID = "next"
+	mustLaunch(t, l, job)
+	if got := len(f.made("RegisterTaskDefinition")); got != 2 {
+		t.Errorf("%d registrations", got)
+	}
+}
+
+func TestFindAfterARestart(t *testing.T) {
+	f := newFakeAWS(t)
+	first := newLauncher(t, f)
+	pids := map[string]bool{}
+	for _, claim := range []string{"a", "b", "c", "d", "e"} {
+		job := testJob()
+		job.ClaimID, job.FlowRunID = claim, "run-"+claim
+		job.Env = []launch.EnvVar{{Name: envFlowRunID, Value: "run-" + claim}, {Name: envWorkerName, Value: "worker one"}}
+		pids[mustLaunch(t, first, job).PID] = true
+	}
+	found, err := newLauncher(t, f).Find(t.Context(), testJob().Pool)
+	if err != nil || len(found) != 5 {
+		t.Fatalf("found %d, %v", len(found), err)
+	}
+	for _, h := range found {
+		if !pids[h.PID] || h.FlowRunID != "run-"+h.ClaimID || h.WorkerName != "worker one" || h.StartedAt.IsZero() {
+			t.Errorf("found %+v", h)
+		}
+	}
+}
+
+func TestFindInThePoolsCluster(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	job := testJob(set("blue", "cluster"), set("mine", "task_run_request", "startedBy"))
+	job.Labels[tagPoolID] = job.Pool.ID
+	handle := mustLaunch(t, l, job)
+
+	pool := job.Pool
+	pool.Configuration = map[string]any{"cluster": "blue", "task_run_request": map[string]any{"startedBy": "mine"}}
+	found, err := newLauncher(t, f).Find(t.Context(), pool)
+	if err != nil || len(found) != 1 || found[0].PID != handle.PID {
+		t.Errorf("found %v, %v, want %q", found, err, handle.PID)
+	}
+	pool.Configuration["cluster"] = "{{ cluster }}"
+	found, err = l.Find(t.Context(), pool)
+	if err != nil || len(found) != 1 || !sameTask(found[0].PID, handle.PID) {
+		t.Errorf("in a cluster that was launched in: %v, %v", found, err)
+	}
+	pool.ID = "another"
+	if found, err := l.Find(t.Context(), pool); err != nil || len(found) != 0 {
+		t.Errorf("in another pool: %v, %v", found, err)
+	}
+}
+
+func TestStopReason(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	handle := mustLaunch(t, l, testJob())
+	if err := l.Stop(t.Context(), handle, "cancelled", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.made("StopTask")[0]["reason"]; got != "Stopped by Prefect worker" {
+		t.Errorf("reason %q", got)
+	}
+	f.fail("StopTask", fault{code: "AccessDeniedException", message: "no"})
+	if err := l.Stop(t.Context(), handle, "", 0); err == nil {
+		t.Error("a refused stop passed for done")
+	}
+}
+
+func TestPhases(t *testing.T) {
+	for status, want := range map[string]launch.Phase{
+		"PROVISIONING": launch.PhaseStarting, "PENDING": launch.PhaseStarting, "ACTIVATING": launch.PhaseStarting, "RUNNING": launch.PhaseRunning,
+		"DEACTIVATING": launch.PhaseStopping, "STOPPING": launch.PhaseStopping, "DEPROVISIONING": launch.PhaseStopping, "STOPPED": launch.PhaseStopped,
+	} {
+		if got := phaseOf(types.Task{LastStatus: aws.String(status)}); got != want {
+			t.Errorf("%s is %s", status, got)
+		}
+	}
+	if got := phaseOf(types.Task{LastStatus: aws.String("RUNNING"), DesiredStatus: aws.String("STOPPED")}); got != launch.PhaseStopping {
+		t.Errorf("a running task that is to stop is %s", got)
+	}
+}
+
+func TestExits(t *testing.T) {
+	container := func(name string, code *int32, reason string) types.Container {
+		c := types.Container{Name: aws.String(name), ExitCode: code}
+		if reason != "" {
+			c.Reason = aws.String(reason)
+		}
+		return c
+	}
+	given := &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String("flow"), Environment: []types.KeyValuePair{{Name: aws.String(envFlowRunID), Value: aws.String("r")}}}}}
+	ended, one, zero, killed := types.TaskStopCodeEssentialContainerExited, aws.Int32(1), aws.Int32(0), aws.Int32(137)
+	now := aws.Time(time.Unix(1_700_000_000, 0))
+	tests := []struct {
+		name string
+		task types.Task
+		kind launch.ExitKind
+		code int // -1: none
+		want string
+		hint string
+	}{
+		{"clean", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("prefect", zero, "")}}, launch.ExitClean, 0, "exit code 0", ""},
+		{"failed", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("prefect", one, "")}}, launch.ExitNonZero, 1, "The following containers stopped with a non-zero exit code: ['prefect'] (exit code 1)", "log lines"},
+		{"a sidecar failed", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("side", one, ""), container("prefect", zero, "")}}, launch.ExitClean, 0, "", ""},
+		{"a sidecar failed beside another name", types.Task{StopCode: ended, StartedAt: now, Overrides: given, Containers: []types.Container{container("prefect", one, ""), container("flow", zero, "")}}, launch.ExitClean, 0, "", ""},
+		{"nobody knows which: all count", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("a", zero, ""), container("b", one, "")}}, launch.ExitNonZero, 1, "['b'] (exit code 1)", ""},
+		{"killed", types.Task{StopCode: ended, StartedAt: now, Memory: aws.String("512"), Containers: []types.Container{container("prefect", killed, "")}}, launch.ExitNonZero, 137, "(exit code 137, SIGKILL", "beyond 512 MiB"},
+		{"out of memory", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("prefect", killed, "OutOfMemoryError: Container killed due to memory usage")}}, launch.ExitNonZero, 137, "OutOfMemoryError", "memory"},
+		{"image", types.Task{StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: aws.String("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref x: not found")}, launch.ExitStartFailure, -1, "ECS task failed to start: CannotPullContainerError", "name and tag"},
+		{"pull limit", types.Task{StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: aws.String("CannotPullContainerError: toomanyrequests: You have reached your pull rate limit")}, launch.ExitStartFailure, -1, "toomanyrequests", "ECR"},
+		{"secret", types.Task{StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: aws.String("ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: AccessDeniedException")}, launch.ExitStartFailure, -1, "ResourceInitializationError", "execution role"},
+		{"no route", types.Task{StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: aws.String("ResourceInitializationError: unable to pull secrets or registry auth: connection issue between the task and ECR")}, launch.ExitStartFailure, -1, "", "NAT gateway"},
+		{"command", types.Task{StopCode: ended, StartedAt: now, Containers: []types.Container{container("prefect", aws.Int32(127), "CannotStartContainerError: Error response from daemon: exec: no such file")}}, launch.ExitStartFailure, 127, "CannotStartContainerError", "command"},
+		{"never started", types.Task{StoppedReason: aws.String("Timeout waiting for network interface provisioning to complete."), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitStartFailure, -1, "network interface", "addresses"},
+		{"Spot", types.Task{StopCode: types.TaskStopCodeSpotInterruption, StartedAt: now, StoppedReason: aws.String("Your Spot Task was interrupted."), Containers: []types.Container{container("prefect", killed, "")}}, launch.ExitInterrupted, 137, "Spot interrupted the task", "FARGATE"},
+		{"maintenance", types.Task{StopCode: types.TaskStopCodeTerminationNotice, StartedAt: now}, launch.ExitInterrupted, -1, "out of service", ""},
+		{"stopped by somebody", types.Task{StopCode: types.TaskStopCodeUserInitiated, StartedAt: now, StoppedReason: aws.String("Stopped by Prefect worker"), Containers: []types.Container{container("prefect", aws.Int32(143), "")}}, launch.ExitStopped, 143, "Stopped by Prefect worker", ""},
+		{"no code", types.Task{StopCode: ended, StartedAt: now, StoppedReason: aws.String("Essential container in task exited"), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitUnknown, -1, "Container(s) 'prefect' had no exit code", "stopped reason"},
+		{"nothing at all", types.Task{StartedAt: now}, launch.ExitUnknown, -1, "unknown reason", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.task.StoppedAt = now
+			exit := exitOf(test.task)
+			code := -1
+			if exit.Code != nil {
+				code = *exit.Code
+			}
+			if exit.Kind != test.kind || code != test.code {
+				t.Errorf("%s with code %d, want %s with %d", exit.Kind, code, test.kind, test.code)
+			}
+			if !strings.Contains(exit.Message, test.want) || !strings.Contains(exit.Hint, test.hint) {
+				t.Errorf("message %q, hint %q", exit.Message, exit.Hint)
+			}
+			if !exit.At.Equal(*now) {
+				t.Errorf("at %s", exit.At)
+			}
+		})
+	}
+}

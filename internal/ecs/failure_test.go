@@ -1,0 +1,159 @@
+package ecs
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"faber/internal/launch"
+)
+
+func TestLaunchFailures(t *testing.T) {
+	tests := []struct {
+		name   string
+		op     string
+		fault  fault
+		change []func(map[string]any)
+		kind   launch.FailureKind
+		want   string
+	}{
+		{"throttled", "RunTask", fault{code: "ThrottlingException", message: "Rate exceeded"}, nil, launch.FailureRetry, "(ThrottlingException) when calling the RunTask operation: Rate exceeded"},
+		{"server error", "RunTask", fault{status: 500, code: "ServerException", message: "Service Unavailable."}, nil, launch.FailureRetry, "ServerException"},
+		{"unknown 5xx", "RunTask", fault{status: 502, code: "Weird", message: "bad gateway"}, nil, launch.FailureRetry, "bad gateway"},
+		{"lost replies", "RunTask", fault{lost: true}, nil, launch.FailureRetry, "AWS could not be reached"},
+		{"throttled registration", "RegisterTaskDefinition", fault{code: "ThrottlingException", message: "Too many concurrent attempts"}, nil, launch.FailureRetry, "RegisterTaskDefinition"},
+		{"throttled description", "DescribeTaskDefinition", fault{code: "ThrottlingException", message: "Rate exceeded"}, nil, launch.FailureRetry, "DescribeTaskDefinition"},
+		{"throttled network", "DescribeVpcs", fault{status: 503, code: "RequestLimitExceeded", message: "Request limit exceeded."}, nil, launch.FailureRetry, "RequestLimitExceeded"},
+		{"expired", "RunTask", fault{code: "ExpiredTokenException", message: "The security token included in the request is expired"}, nil, launch.FailureRetry, "ExpiredTokenException"},
+		{"cluster", "RunTask", fault{code: "ClusterNotFoundException", message: "Cluster not found."}, nil, launch.FailurePermanent, "Failed to run ECS task, cluster 'default' not found. Confirm that the cluster is configured in your region."},
+		{"no instances", "RunTask", fault{code: "InvalidParameterException", message: "No Container Instances were found in your cluster."}, []func(map[string]any){set("EC2", "task_run_request", "launchType")}, launch.FailureCapacity, "does not appear to have any container instances"},
+		{"logger args", "RunTask", fault{code: "ClientException", message: "failed to validate logger args: AccessDeniedException"}, []func(map[string]any){withLogs}, launch.FailurePermanent, "the attached execution role does not appear to have sufficient permissions"},
+		{"Spot not attached", "RunTask", fault{code: "InvalidParameterException", message: "The specified capacity provider 'FARGATE_SPOT' was not found."}, nil, launch.FailurePermanent, "due to a capacity provider error"},
+		{"capacity", "RunTask", fault{code: "ClientException", message: "Capacity is unavailable at this time. Please try again later"}, nil, launch.FailureCapacity, "due to a capacity provider error"},
+		{"quota", "RunTask", fault{code: "ClientException", message: "You've reached the limit on the number of vCPUs you can run concurrently"}, nil, launch.FailureCapacity, "quota is used up"},
+		{"security group", "RunTask", fault{code: "InvalidParameterException", message: "The security group 'sg-1' does not exist"}, nil, launch.FailurePermanent, "due to a network configuration error"},
+		{"overrides too long", "RunTask", fault{code: "InvalidParameterException", message: "Container Overrides length must be at most 8192"}, nil, launch.FailurePermanent, "8192 characters"},
+		{"pass role", "RunTask", fault{code: "AccessDeniedException", message: "User: x is not authorized to perform: iam:PassRole on resource: y"}, nil, launch.FailurePermanent, "may not pass the task's roles"},
+		{"denied", "RunTask", fault{code: "AccessDeniedException", message: "User: x is not authorized to perform: ecs:RunTask"}, nil, launch.FailurePermanent, "not authorized to perform: ecs:RunTask"},
+		{"keys", "RunTask", fault{code: "UnrecognizedClientException", message: "The security token included in the request is invalid."}, nil, launch.FailurePermanent, "does not accept the worker's credentials"},
+		{"execution role", "RegisterTaskDefinition", fault{code: "ClientException", message: "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'"}, nil, launch.FailurePermanent, "needs an execution role"},
+		{"anything else", "RunTask", fault{code: "ClientException", message: "No."}, nil, launch.FailurePermanent, "An error occurred (ClientException) when calling the RunTask operation: No."},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFakeAWS(t)
+			f.fail(test.op, test.fault, test.fault, test.fault)
+			failure := mustFail(t, newLauncher(t, f), testJob(test.change...), test.kind, test.want)
+			if failure.Hint == "" && test.kind != launch.FailureRetry {
+				t.Error("no hint")
+			}
+			if got := len(f.made(test.op)); got > callAttempts {
+				t.Errorf("%d calls of %s", got, test.op)
+			}
+		})
+	}
+}
+
+func TestRunTaskFailures(t *testing.T) {
+	for reason, hint := range map[string]string{
+		"RESOURCE:MEMORY": "No container instance",
+		"Capacity is unavailable at this time. Please try again later or in a different availability zone": "other availability zones",
+		"AGENT": "agent",
+	} {
+		f := newFakeAWS(t)
+		f.failures = []map[string]any{{"reason": reason, "detail": "more"}}
+		failure := mustFail(t, newLauncher(t, f), testJob(), launch.FailureCapacity, "Failed to run ECS task: "+reason)
+		if !strings.Contains(failure.Hint, hint) {
+			t.Errorf("%s: hint %q", reason, failure.Hint)
+		}
+		if got := len(f.made("RunTask")); got != 1 {
+			t.Errorf("%s: %d calls", reason, got)
+		}
+	}
+}
+
+// A reply that is lost must not cost a second task, neither within a call nor
+// over calls.
+func TestLostReplies(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	f.fail("RunTask", fault{lost: true})
+	mustLaunch(t, l, testJob())
+	if len(f.tasks) != 1 {
+		t.Fatalf("%d tasks after a lost reply", len(f.tasks))
+	}
+	job := testJob()
+	job.ClaimID = "second claim"
+	f.fail("RunTask", fault{lost: true}, fault{lost: true}, fault{lost: true})
+	mustFail(t, l, job, launch.FailureRetry, "")
+	first := mustLaunch(t, l, job)
+	again := mustLaunch(t, l, job)
+	if len(f.tasks) != 2 || first.PID != again.PID {
+		t.Errorf("%d tasks, %q and %q", len(f.tasks), first.PID, again.PID)
+	}
+}
+
+// A call that differs from the claim's first one is answered with a conflict
+// that names the task: it is adopted.
+func TestConflictAdopts(t *testing.T) {
+	f := newFakeAWS(t)
+	first := mustLaunch(t, newLauncher(t, f), testJob())
+
+	job := testJob()
+	job.WorkerName, job.Labels["prefect.io/worker-name"] = "w2", "w2"
+	l := newLauncher(t, f)
+	if adopted := mustLaunch(t, l, job); adopted.PID != first.PID || adopted.WorkerName != "w2" {
+		t.Errorf("adopted %+v, want %q", adopted, first.PID)
+	}
+	f.fail("DescribeTasks", fault{code: "AccessDeniedException", message: "no"})
+	if adopted := mustLaunch(t, l, job); adopted.PID != first.PID {
+		t.Errorf("adopted %q without a description, want %q", adopted.PID, first.PID)
+	}
+	f.fail("RunTask", fault{code: "ConflictException", message: "short-id"})
+	mustFail(t, l, job, launch.FailureRetry, "short-id")
+}
+
+func TestEndedContext(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	_, err := l.Launch(ctx, testJob())
+	if failure := err.(*launch.Failure); failure.Kind != launch.FailureRetry {
+		t.Errorf("%+v", failure)
+	}
+}
+
+func TestNoRegion(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f, func(o *Options) {
+		o.LoadConfig = func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
+			loaded, err := f.load(ctx, options...)
+			loaded.Region, loaded.BaseEndpoint, loaded.ConfigSources = "", nil, nil
+			return loaded, err
+		}
+	})
+	_, err := l.Launch(t.Context(), testJob())
+	if failure := err.(*launch.Failure); failure.Kind != launch.FailurePermanent || !strings.Contains(failure.Hint, "AWS_REGION") {
+		t.Errorf("%+v", failure)
+	}
+}
+
+// A deadline that the governor cannot keep is a reason to try again, not a
+// fault of AWS.
+func TestGovernorHoldsBack(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f)
+	l.governor.runTask.SetBurst(0)
+	l.governor.runTask.SetLimit(0.001)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := l.Launch(ctx, testJob())
+	if failure := err.(*launch.Failure); failure.Kind != launch.FailureRetry || len(f.made("RunTask")) != 0 {
+		t.Errorf("%+v after %d calls", failure, len(f.made("RunTask")))
+	}
+}
