@@ -74,8 +74,10 @@ type clientSets struct {
 	load    LoadConfig
 	region  string // used when the credentials name none; "" leaves it to the machine
 	backoff time.Duration
-	loading sync.Mutex // the SDK reads files and may call out: once is enough
 	known   cache[*clients]
+
+	loading    sync.Mutex // the SDK reads files and may call out: one at a time is enough
+	transports []*http.Transport
 }
 
 func (s *clientSets) get(ctx context.Context, c credentials) (*clients, error) {
@@ -132,6 +134,9 @@ func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config,
 	if err != nil {
 		return aws.Config{}, err
 	}
+	if built, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok {
+		loaded.HTTPClient = s.closable(built)
+	}
 	if c.Role.ARN != "" {
 		// The role is assumed at AWS's own address: the block's endpoint is for
 		// the services that are then used.
@@ -141,6 +146,29 @@ func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config,
 		loaded.BaseEndpoint = aws.String(c.EndpointURL)
 	}
 	return loaded, nil
+}
+
+// closable is the same HTTP client with a transport whose connections can be
+// closed in the end.
+func (s *clientSets) closable(built *awshttp.BuildableClient) *http.Client {
+	transport := built.GetTransport()
+	s.transports = append(s.transports, transport)
+	return &http.Client{
+		Transport: transport,
+		Timeout:   built.GetTimeout(),
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // a signed request is good for one address
+		},
+	}
+}
+
+// close gives idle connections back.
+func (s *clientSets) close() {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	for _, transport := range s.transports {
+		transport.CloseIdleConnections()
+	}
 }
 
 // retryer retries a few times and never holds calls back by itself: pacing is

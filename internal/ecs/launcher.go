@@ -218,10 +218,11 @@ func (l *Launcher) Hints() <-chan launch.Hint {
 	return l.hints
 }
 
-// Close stops reading the event queue. Tasks outlive the worker, so there is
-// nothing that needs grace.
+// Close stops reading the event queue and closes idle connections. Tasks
+// outlive the worker, so there is nothing that needs grace.
 func (l *Launcher) Close(time.Duration) error {
 	l.cancel()
 	l.done.Wait()
+	l.clients.close()
 	return nil
 }
