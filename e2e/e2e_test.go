@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ func TestStack(t *testing.T) {
 	watch := watchCommandLines(t)
 	t.Cleanup(func() {
 		if t.Failed() {
+			s.ctx = context.Background() // the test's own is over
 			for _, part := range []string{"worker", "fronts", "ministack"} {
 				out, _, _ := s.try(t, "dev", "logs", part, "-n", "60")
 				t.Logf("log of %s:\n%s", part, out)
@@ -86,12 +88,13 @@ func (s *stack) testWitnesses(t *testing.T, id string) {
 	if !ok || !strings.HasPrefix(task, "arn:aws:ecs:") || cluster != s.state.Cluster {
 		t.Errorf("infrastructure_pid is %q, want %s::<task ARN>", run.PID, s.state.Cluster)
 	}
-	if log := s.runLogs(t, id); !strings.Contains(log, "Hello Fargate, from") {
-		t.Errorf("the flow's own line is not in Prefect's log:\n%s", log)
-	}
-	if log := s.cloudWatch(t, s.state.FlowLogs); !strings.Contains(log, "Hello Fargate, from") {
-		t.Errorf("the flow's own line is not in CloudWatch Logs:\n%s", log)
-	}
+	// Logs are shipped in batches, also after the run is over.
+	eventually(t, 20*time.Second, "the flow's own line is in Prefect's log", func() bool {
+		return strings.Contains(s.runLogs(t, id), "Hello Fargate, from")
+	})
+	eventually(t, 20*time.Second, "the flow's own line is in CloudWatch Logs", func() bool {
+		return strings.Contains(s.cloudWatch(t, s.state.FlowLogs), "Hello Fargate, from")
+	})
 	s.checkService(t)
 	s.checkWorkerOnline(t)
 }

@@ -38,7 +38,7 @@ const (
 
 // stack is the local stack under test.
 type stack struct {
-	t     *testing.T
+	ctx   context.Context //nolint:containedctx // one for all calls of faber
 	faber string
 	dir   string
 	state struct {
@@ -62,7 +62,7 @@ type stack struct {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
-	s := &stack{t: t, faber: os.Getenv("FABER"), dir: os.Getenv("FABER_DEV_DIR")}
+	s := &stack{ctx: t.Context(), faber: os.Getenv("FABER"), dir: os.Getenv("FABER_DEV_DIR")}
 	if s.faber == "" || s.dir == "" {
 		t.Fatal("FABER (the binary) and FABER_DEV_DIR are not set: run `make e2e`")
 	}
@@ -96,7 +96,7 @@ func (s *stack) run(t *testing.T, args ...string) string {
 func (s *stack) try(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	cmd := s.command(t.Context(), args...)
+	cmd := s.command(s.ctx, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	if cmd.ProcessState == nil {

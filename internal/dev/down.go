@@ -26,7 +26,7 @@ func Down(ctx context.Context, o Options, purge bool) error {
 	state, err := LoadState(l)
 	if errors.Is(err, ErrNoStack) {
 		if purge {
-			return os.RemoveAll(l.Dir())
+			return removeFiles(l)
 		}
 		fmt.Fprintf(steps.Out, "no stack %s: nothing to do\n", l.Name)
 		return nil
@@ -54,7 +54,18 @@ func Down(ctx context.Context, o Options, purge bool) error {
 		}
 	}
 	if purge {
-		return os.RemoveAll(l.Dir())
+		return removeFiles(l)
+	}
+	return nil
+}
+
+// removeFiles removes everything that is the stack's own.
+func removeFiles(l Layout) error {
+	if err := unmountBelow(l.engineDir()); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(l.Dir()); err != nil {
+		return fmt.Errorf("remove the stack's files: %w", err)
 	}
 	return nil
 }
@@ -165,6 +176,9 @@ func (d *down) stopEngine(ctx context.Context, step *Step) error {
 		return fmt.Errorf("end the container engine: %w", err)
 	}
 	delete(d.state.Processes, "engine")
+	if err := unmountBelow(d.layout.engineDir()); err != nil {
+		return err
+	}
 	if err := removeBridge(ctx, d.state.Engine.Bridge); err != nil {
 		return err
 	}

@@ -216,6 +216,10 @@ func podmanEnv(l Layout) []string {
 //   - a hosts file of our own, because podman 4.3 does not know the entry
 //     host.docker.internal:host-gateway that the emulator asks for;
 //   - log and event files, because there may be no journal.
+//
+// The directories that podman derives from its store are left to it: the process
+// that cleans up after a container is started without these files and has to
+// arrive at the same ones.
 func (u *up) configurePodman() (Engine, error) {
 	dir := u.Layout.engineDir()
 	if err := u.forgetLastBoot(); err != nil {
@@ -249,15 +253,12 @@ log_driver = "k8s-file"
 [engine]
 %scgroup_manager = "cgroupfs"
 events_logger = "file"
-static_dir = %q
 tmp_dir = %q
-volume_path = %q
 [network]
 network_backend = "netavark"
 default_network = "faber"
 network_config_dir = %q
-`, filepath.Join(dir, "hosts"), runtimeLine, filepath.Join(dir, "libpod"), filepath.Join(dir, "run", "libpod"),
-			filepath.Join(dir, "volumes"), filepath.Join(dir, "networks")),
+`, filepath.Join(dir, "hosts"), runtimeLine, filepath.Join(dir, "run", "libpod"), filepath.Join(dir, "networks")),
 		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 			filepath.Join(dir, "storage"), filepath.Join(dir, "run", "storage")),
 		"hosts": fmt.Sprintf("127.0.0.1 localhost\n%s host.docker.internal\n", engine.Gateway),

@@ -2,12 +2,13 @@ package dev
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 
@@ -111,7 +112,7 @@ func (u *up) loadCredentials() error {
 		return fmt.Errorf("read the stack's credentials: %w", err)
 	default:
 		var random [16]byte
-		if _, err := rand.Read(random[:]); err != nil {
+		if _, err := crand.Read(random[:]); err != nil {
 			return fmt.Errorf("make an API key: %w", err)
 		}
 		u.credentials = Credentials{
@@ -141,6 +142,10 @@ func (u *up) choosePorts() error {
 		{"", "ministack", 0, &u.state.Ports.Ministack},
 		{"", "moto", 0, &u.state.Ports.Moto},
 	}
+	taken := map[int]bool{}
+	for _, c := range chosen {
+		taken[c.asked], taken[*c.port] = true, true
+	}
 	for _, c := range chosen {
 		running := u.state.Processes[c.process].Alive()
 		if c.asked != 0 && c.asked != *c.port {
@@ -164,11 +169,11 @@ func (u *up) choosePorts() error {
 				Hint:    "give another " + c.flag + ", or leave it out and faber finds a free one",
 			}
 		}
-		free, err := freePort()
+		free, err := freePort(taken)
 		if err != nil {
 			return err
 		}
-		*c.port = free
+		*c.port, taken[free] = free, true
 	}
 	return nil
 }
@@ -181,13 +186,22 @@ func portFree(port int) bool {
 	return l.Close() == nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// Ports are looked for below the range that systems take the ports of outgoing
+// connections from: one of those could take a port between choice and use.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// freePort finds a port that nobody listens on and that is not in taken.
+func freePort(taken map[int]bool) (int, error) {
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // no secret
+		if !taken[port] && portFree(port) {
+			return port, nil
+		}
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has a TCP address
-	return port, l.Close()
+	return 0, errors.New("no free port between 20000 and 32000 on this machine")
 }
 
 // workerImage builds the worker's image and hands it to the engine, unless the
