@@ -165,22 +165,46 @@ func (w *Worker) crash(ctx context.Context, flowRunID, message string) {
 	}
 }
 
+const (
+	// tailPatience is how long the last lines of ended infrastructure are waited
+	// for: they reach their log some seconds after the end.
+	tailPatience = 20 * time.Second
+	// tailPause lies between two looks; two that agree mean that all has arrived.
+	tailPause = time.Second
+)
+
 // copyTail copies the last lines of the infrastructure's output to the run's
-// log: often nobody else ever sees them.
-func (w *Worker) copyTail(ctx context.Context, a *attempt) {
-	timed, cancel := context.WithTimeout(ctx, 20*time.Second)
+// log: often nobody else ever sees them. The report does not wait for it.
+func (w *Worker) copyTail(work context.Context, a *attempt) {
+	w.jobs.Go(func() {
+		lines := w.awaitTail(work, a)
+		if len(lines) == 0 {
+			return
+		}
+		w.runLog(a.run.ID, slog.LevelInfo, "The last %d lines of the infrastructure's output:", len(lines))
+		for _, line := range lines {
+			w.runLog(a.run.ID, slog.LevelInfo, "%s", line.Text)
+		}
+	})
+}
+
+// awaitTail reads the last lines until they are all there, or patience ends.
+func (w *Worker) awaitTail(work context.Context, a *attempt) []launch.LogLine {
+	ctx, cancel := context.WithTimeout(work, tailPatience)
 	defer cancel()
-	lines, err := w.launcher.Tail(timed, a.handle, w.opts.TailLines)
-	if err != nil {
-		w.log.Debug("Read the last lines of infrastructure", "flow_run", a.run.ID, "error", err)
-		return
-	}
-	if len(lines) == 0 {
-		return
-	}
-	w.runLog(a.run.ID, slog.LevelInfo, "The last %d lines of the infrastructure's output:", len(lines))
-	for _, line := range lines {
-		w.runLog(a.run.ID, slog.LevelInfo, "%s", line.Text)
+	var lines []launch.LogLine
+	for {
+		now, err := w.launcher.Tail(ctx, a.handle, w.opts.TailLines)
+		if err != nil {
+			w.log.Debug("Read the last lines of infrastructure", "flow_run", a.run.ID, "error", err)
+		}
+		complete := len(now) > 0 && (len(now) == len(lines) || len(now) >= w.opts.TailLines)
+		if len(now) > 0 {
+			lines = now
+		}
+		if complete || w.draining.Load() || !pause(ctx, tailPause) {
+			return lines
+		}
 	}
 }
 
