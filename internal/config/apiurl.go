@@ -50,24 +50,39 @@ func (s *Settings) resolveAPI() []error {
 	return s.checkIDs(apiURLName, apiURLName)
 }
 
+// hintedError is an error that knows what to do next.
+type hintedError struct{ message, hint string }
+
+func (e *hintedError) Error() string { return e.message }
+
+// UserHint says what to do next.
+func (e *hintedError) UserHint() string { return e.hint }
+
 // buildCloudURL makes the URL of a workspace from its parts.
 func (s *Settings) buildCloudURL() []error {
 	s.AccountID = strings.TrimSpace(s.text(accountIDName, ""))
 	s.WorkspaceID = strings.TrimSpace(s.text(workspaceIDName, ""))
 	parts := map[string]string{apiKeyName: s.text(apiKeyName, ""), accountIDName: s.AccountID, workspaceIDName: s.WorkspaceID}
-	var missing []string
+	var missing, remedies []string
 	for _, name := range []string{apiKeyName, accountIDName, workspaceIDName} {
 		if parts[name] == "" {
-			missing = append(missing, fmt.Sprintf("%s (%s)", name, whereToGet(name)))
+			missing = append(missing, name)
+			remedies = append(remedies, fmt.Sprintf("%s (%s)", name, whereToGet(name)))
 		}
 	}
 	switch len(missing) {
 	case 3:
-		return []error{fmt.Errorf("no Prefect API is set: set %s to a server's API, as in http://host:4200/api, or for Prefect Cloud set %s, %s and %s",
-			apiURLName, apiKeyName, accountIDName, workspaceIDName)}
+		return []error{&hintedError{
+			message: "no Prefect API is set",
+			hint: fmt.Sprintf("set %s to a server's API, as in http://host:4200/api, or for Prefect Cloud set %s, %s and %s",
+				apiURLName, apiKeyName, accountIDName, workspaceIDName),
+		}}
 	case 0:
 	default:
-		return []error{fmt.Errorf("%s is not set, and to build it for Prefect Cloud there is no %s", apiURLName, strings.Join(missing, " and no "))}
+		return []error{&hintedError{
+			message: fmt.Sprintf("the address of the Prefect Cloud API cannot be built without %s", strings.Join(missing, " and ")),
+			hint:    fmt.Sprintf("set %s; or set %s instead", strings.Join(remedies, " and "), apiURLName),
+		}}
 	}
 	if problems := s.checkIDs(accountIDName, workspaceIDName); problems != nil {
 		return problems

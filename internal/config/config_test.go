@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -136,6 +137,10 @@ func TestProfiles(t *testing.T) {
 				if err == nil || strings.ReplaceAll(err.Error(), l.Home, "HOME") != test.problem {
 					t.Fatalf("error %v\n want %s", err, test.problem)
 				}
+				var hinted interface{ UserHint() string }
+				if test.hint != "" && (!errors.As(err, &hinted) || !strings.Contains(hinted.UserHint(), test.hint)) {
+					t.Errorf("hint of %v, want: %s", err, test.hint)
+				}
 				return
 			}
 			if err != nil {
@@ -231,14 +236,15 @@ func TestAPIURL(t *testing.T) {
 	for name, test := range map[string]struct {
 		env               map[string]string
 		url, problem, bad string // bad must not be in the problem
-		warning           string
+		warning, hint     string
 	}{
-		"nothing": {problem: "no Prefect API is set: set PREFECT_API_URL to a server's API, as in http://host:4200/api, or for Prefect Cloud set PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID"},
+		"nothing": {problem: "no Prefect API is set", hint: "set PREFECT_API_URL to a server's API, as in http://host:4200/api, or for Prefect Cloud set PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID"},
 		"only a key": {env: map[string]string{"PREFECT_API_KEY": "pnu_hush"}, bad: "pnu_hush",
-			problem: "there is no PREFECT_ACCOUNT_ID (the id after /account/ in the address of your Prefect Cloud page) and no PREFECT_WORKSPACE_ID (the id after /workspace/"},
-		"no key": {env: map[string]string{"PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, problem: "there is no PREFECT_API_KEY (an API key, made in Prefect Cloud"},
+			problem: "cannot be built without PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID",
+			hint:    "set PREFECT_ACCOUNT_ID (the id after /account/ in the address of your Prefect Cloud page) and PREFECT_WORKSPACE_ID (the id after /workspace/"},
+		"no key": {env: map[string]string{"PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, problem: "cannot be built without PREFECT_API_KEY", hint: "set PREFECT_API_KEY (an API key, made in Prefect Cloud"},
 		"no workspace": {env: map[string]string{"PREFECT_API_KEY": "pnu_hush", "PREFECT_ACCOUNT_ID": account}, bad: "PREFECT_ACCOUNT_ID",
-			problem: "there is no PREFECT_WORKSPACE_ID ("},
+			problem: "cannot be built without PREFECT_WORKSPACE_ID", hint: "set PREFECT_WORKSPACE_ID ("},
 		"account no UUID":  {env: map[string]string{"PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": "acme", "PREFECT_WORKSPACE_ID": workspace}, problem: `PREFECT_ACCOUNT_ID (env): the account id "acme" is no UUID`},
 		"parts":            {env: map[string]string{"PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, url: cloud},
 		"parts elsewhere":  {env: map[string]string{"PREFECT_CLOUD_API_URL": "http://front/api/", "PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, url: "http://front/api/accounts/" + account + "/workspaces/" + workspace},
@@ -261,6 +267,10 @@ func TestAPIURL(t *testing.T) {
 			if test.problem != "" {
 				if err == nil || !strings.Contains(err.Error(), test.problem) || test.bad != "" && strings.Contains(err.Error(), test.bad) {
 					t.Fatalf("error: %v\n want: %s", err, test.problem)
+				}
+				var hinted interface{ UserHint() string }
+				if test.hint != "" && (!errors.As(err, &hinted) || !strings.Contains(hinted.UserHint(), test.hint)) {
+					t.Errorf("hint of %v, want: %s", err, test.hint)
 				}
 				return
 			}
