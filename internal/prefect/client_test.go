@@ -260,6 +260,9 @@ func TestCalls(t *testing.T) {
 			"/api/flow_runs/r", `{"infrastructure_pid":null}`},
 		"labels": {"PATCH /api/flow_runs/r/labels", func(c *Client) error { return c.SetLabels(t.Context(), "r", map[string]string{"a": "b"}) },
 			"/api/flow_runs/r/labels", `{"a":"b"}`},
+		"lease": {"POST /api/v2/concurrency_limits/leases/l/renew", func(c *Client) error {
+			return c.RenewConcurrencyLease(t.Context(), "l", 5*time.Minute)
+		}, "/api/v2/concurrency_limits/leases/l/renew", `{"lease_duration":300}`},
 		"block": {"GET /api/block_documents/b", func(c *Client) error { _, err := c.BlockDocument(t.Context(), "b"); return err },
 			"/api/block_documents/b?include_secrets=true", ""},
 		"block by name": {"GET /api/block_types/slug/s/block_documents/name/n", func(c *Client) error {
@@ -278,7 +281,7 @@ func TestCalls(t *testing.T) {
 				answer = []any{}
 			}
 			route := with(answer)
-			if method == http.MethodPatch || name == "heartbeat" {
+			if method == http.MethodPatch || name == "heartbeat" || name == "lease" {
 				route = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
 			}
 			api := newFake(t, map[string]http.HandlerFunc{test.route: route})

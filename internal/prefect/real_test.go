@@ -133,6 +133,7 @@ func TestRealServer(t *testing.T) {
 	pool := realChannel(t, ctx, c)
 	realRun(t, ctx, c, pool)
 	realObjects(t, ctx, c)
+	realLease(t, ctx, c)
 	realCleanup(t, ctx, c, pool)
 }
 
@@ -358,6 +359,32 @@ func realObjects(t *testing.T, ctx context.Context, c *Client) {
 	}
 	if _, err := c.BlockDocumentByName(ctx, "secret", "none"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("missing block: %v", err)
+	}
+}
+
+// realLease renews a lease on a concurrency slot, as a worker does for a run
+// that has not come to run yet.
+func realLease(t *testing.T, ctx context.Context, c *Client) {
+	t.Helper()
+	if err := c.post(ctx, "/v2/concurrency_limits/", map[string]any{"name": "one at a time", "limit": 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var taken struct {
+		LeaseID string `json:"lease_id"`
+	}
+	err := c.post(ctx, "/v2/concurrency_limits/increment-with-lease", map[string]any{"names": []string{"one at a time"}, "slots": 1, "mode": "concurrency", "lease_duration": 60}, &taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RenewConcurrencyLease(ctx, taken.LeaseID, 5*time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := c.post(ctx, "/v2/concurrency_limits/decrement-with-lease", map[string]any{"lease_id": taken.LeaseID}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var status *StatusError
+	if err := c.RenewConcurrencyLease(ctx, taken.LeaseID, 5*time.Minute); !errors.As(err, &status) || status.Code != 410 || IsTransient(err) {
+		t.Errorf("a lease that was given back: %v", err)
 	}
 }
 

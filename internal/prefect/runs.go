@@ -92,6 +92,14 @@ func (c *Client) SetLabels(ctx context.Context, id string, labels map[string]str
 	return c.patch(ctx, "/flow_runs/"+url.PathEscape(id)+"/labels", labels)
 }
 
+// RenewConcurrencyLease makes a lease on concurrency slots end that long from
+// now, which the server wants to be a minute to a day. A lease that has ended or
+// was given back is a StatusError with code 410.
+func (c *Client) RenewConcurrencyLease(ctx context.Context, leaseID string, duration time.Duration) error {
+	body := map[string]any{"lease_duration": duration.Seconds()}
+	return c.post(ctx, "/v2/concurrency_limits/leases/"+url.PathEscape(leaseID)+"/renew", body, nil)
+}
+
 // BlockDocument reads a block's data, secrets included.
 func (c *Client) BlockDocument(ctx context.Context, id string) (map[string]any, error) {
 	return c.blockData(ctx, "/block_documents/"+url.PathEscape(id))
