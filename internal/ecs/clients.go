@@ -111,6 +111,18 @@ func (s *clientSets) get(ctx context.Context, c credentials) (*clients, error) {
 	return made, nil
 }
 
+// regionOf is the region that clients with these credentials speak to, as far as
+// that is known without reading the machine's configuration.
+func (s *clientSets) regionOf(c credentials) string {
+	if c.Region == "" {
+		c.Region = s.region
+	}
+	if made, ok := s.known.get(c.key()); ok {
+		return made.region
+	}
+	return c.Region
+}
+
 func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config, error) {
 	httpClient, err := httpClient(c)
 	if err != nil {

@@ -314,8 +314,13 @@ func TestCredentialsInClearText(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		f := newFakeAWS(t)
 		failure := mustFail(t, newLauncher(t, f, func(o *Options) { o.RefusePlaintextCredentials = true }), job, launch.FailurePermanent, "refuses to send ECS PREFECT_API_AUTH_STRING and PREFECT_API_KEY in clear text")
-		if !strings.Contains(failure.Hint, "prefect_api_key_secret_arn") || len(f.made("RunTask")) != 0 {
-			t.Errorf("hint %q, %d RunTask", failure.Hint, len(f.made("RunTask")))
+		for _, way := range []string{"prefect_api_key_secret_arn", "--api-key-secret-arn", "FABER_API_KEY_SECRET_ARN", "prefect_api_auth_string_secret_arn", "--api-auth-string-secret-arn", "FABER_API_AUTH_STRING_SECRET_ARN"} {
+			if !strings.Contains(failure.Hint, way) {
+				t.Errorf("no %s in the hint %q", way, failure.Hint)
+			}
+		}
+		if len(f.made("RunTask")) != 0 {
+			t.Errorf("%d RunTask", len(f.made("RunTask")))
 		}
 	})
 	t.Run("the worker's own secrets", func(t *testing.T) {
@@ -449,5 +454,39 @@ func TestDefinitionChecks(t *testing.T) {
 			}
 			mustFail(t, l, job, launch.FailurePermanent, test.want)
 		})
+	}
+}
+
+func TestPlace(t *testing.T) {
+	here := func(o *Options) { o.Region = region }
+	inIreland := block(map[string]any{"region_name": "eu-west-1"})
+	f := newFakeAWS(t)
+	for _, test := range []struct {
+		name string
+		l    *Launcher
+		job  launch.Job
+		want string
+	}{
+		{"the default cluster", newLauncher(t, f, here), testJob(), "cluster default in eu-central-1"},
+		{"the pool's cluster", newLauncher(t, f, here), testJob(set("blue", "cluster")), "cluster blue in eu-central-1"},
+		{"the request's cluster", newLauncher(t, f, here), testJob(set("blue", "cluster"), set("green", "task_run_request", "cluster")), "cluster green in eu-central-1"},
+		{"the credentials' region", newLauncher(t, f, here), testJob(set("blue", "cluster"), inIreland), "cluster blue in eu-west-1"},
+		{"an ARN", newLauncher(t, f, here), testJob(set("arn:aws:ecs:eu-central-1:123456789012:cluster/blue", "cluster")), "cluster arn:aws:ecs:eu-central-1:123456789012:cluster/blue in eu-central-1"},
+		{"no region known", newLauncher(t, f), testJob(), "cluster default"},
+		{"a job that cannot be launched", newLauncher(t, f, here), testJob(set(1.0, "cluster")), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.l.Place(test.job); got != test.want {
+				t.Errorf("place %q, want %q", got, test.want)
+			}
+		})
+	}
+	if calls := len(f.made("RunTask")) + len(f.made("DescribeTaskDefinition")); calls != 0 {
+		t.Errorf("%d calls", calls)
+	}
+	l := newLauncher(t, f)
+	mustLaunch(t, l, testJob())
+	if got := l.Place(testJob()); got != "cluster default in eu-central-1" {
+		t.Errorf("place %q once the machine's region is known", got)
 	}
 }

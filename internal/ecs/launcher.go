@@ -77,7 +77,10 @@ type Launcher struct {
 	done   sync.WaitGroup
 }
 
-var _ launch.Launcher = (*Launcher)(nil)
+var (
+	_ launch.Launcher = (*Launcher)(nil)
+	_ launch.Placer   = (*Launcher)(nil)
+)
 
 // place is where tasks were launched, and how they are seen.
 type place struct {
@@ -208,6 +211,19 @@ func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
 		p.RunTask["networkConfiguration"] = map[string]any{"awsvpcConfiguration": c.network}
 	}
 	return p, nil
+}
+
+// Place names the cluster and the region that a job's task is going to run in.
+func (l *Launcher) Place(job launch.Job) string {
+	c, err := parseConfiguration(job)
+	if err != nil {
+		return ""
+	}
+	place := "cluster " + c.clusterOrDefault()
+	if region := l.clients.regionOf(c.credentials); region != "" {
+		place += " in " + region
+	}
+	return place
 }
 
 // Hints tells what the event queue says; nil without a queue.

@@ -103,7 +103,7 @@ func (l *Launcher) checkPlaintext(job launch.Job, d *definition, request map[str
 	return nil
 }
 
-const plaintextHint = "Put it into Secrets Manager and set prefect_api_key_secret_arn (or prefect_api_auth_string_secret_arn) on the work pool."
+const plaintextHint = "Put it into Secrets Manager and name the secret, for all work pools with the worker's --api-key-secret-arn or FABER_API_KEY_SECRET_ARN (auth string: --api-auth-string-secret-arn or FABER_API_AUTH_STRING_SECRET_ARN), or for one with prefect_api_key_secret_arn (auth string: prefect_api_auth_string_secret_arn) on the work pool."
 
 func plaintextCredentials(d *definition, request map[string]any) []string {
 	var found []string

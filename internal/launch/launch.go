@@ -60,12 +60,24 @@ type Launcher interface {
 	Close(grace time.Duration) error
 }
 
+// Placer is what a Launcher also satisfies that can tell, without calling
+// anything, where a job is going to run. The worker writes the place into the
+// state that the flow run has while it is launched: people read there where to
+// look, and it stands there after the pool's template has changed.
+type Placer interface {
+	// Place names the place as it reads after "Submitting to", for example
+	// "cluster blue in eu-central-1"; "" when it is not known.
+	Place(job Job) string
+}
+
 // Pool names the work pool that launched infrastructure belongs to.
 type Pool struct {
 	ID   string // UUID
 	Name string
-	// Template is the pool's current job_configuration; a launcher reads from it
-	// where to look (for ECS: the cluster).
+	// Configuration is the pool's current job_configuration as a job without any
+	// variables of its own would get it: defaults filled in, no placeholders. A
+	// launcher reads from it where to look (for ECS: the cluster). It is set for
+	// Find; the pool of a Job has none, as the job has its own.
 	Configuration map[string]any
 }
 
