@@ -241,6 +241,9 @@ func (s *stack) runLogs(t *testing.T, id string) string {
 // deploy makes a deployment of a flow of the flow image.
 func (s *stack) deploy(t *testing.T, flow, name, workPool, path string, variables map[string]any) string {
 	t.Helper()
+	if variables == nil {
+		variables = map[string]any{}
+	}
 	var made struct{ ID string }
 	s.api(t, http.MethodPost, "/flows/", map[string]any{"name": flow}, &made)
 	s.api(t, http.MethodPost, "/deployments/", map[string]any{
