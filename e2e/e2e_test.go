@@ -261,6 +261,9 @@ func (s *stack) testRecovery(t *testing.T) {
 
 // testDestroy takes everything away and builds it again.
 func (s *stack) testDestroy(t *testing.T) {
+	if found := s.leftovers(t); len(found) < 10 {
+		t.Fatalf("before destroy only %v is found: the search would prove nothing", found)
+	}
 	s.run(t, "dev", "terraform", "--", "destroy", "-auto-approve", "-input=false", "-no-color")
 	if out := s.run(t, "dev", "terraform", "--", "state", "list"); strings.TrimSpace(out) != "" {
 		t.Errorf("terraform's state still holds:\n%s", out)

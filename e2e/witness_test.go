@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -246,12 +247,13 @@ func (s *stack) allRunLogs(t *testing.T) string {
 	return all.String()
 }
 
-// leftovers lists what the emulator still holds of the deployment: by tag, and
-// by name where an API has no tags to filter by.
+// leftovers lists what the emulator still holds of the deployment: what carries
+// its tag, by the two APIs that know tags, and secrets, queues and log groups by
+// name.
 func (s *stack) leftovers(t *testing.T) []string {
 	t.Helper()
 	const name = "faber-" + stackName
-	var left []string
+	left := s.tagged(t, name)
 	tags, err := s.ec2().DescribeTags(t.Context(), &ec2.DescribeTagsInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -283,6 +285,41 @@ func (s *stack) leftovers(t *testing.T) []string {
 		}
 	}
 	return append(left, s.clustersLeft(t, name)...)
+}
+
+// tagged asks the Resource Groups Tagging API, which looks across services.
+func (s *stack) tagged(t *testing.T, name string) []string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.awsURL(), strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	req.Header.Set("X-Amz-Target", "ResourceGroupsTaggingAPI_20170126.GetResources")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+account+"/20260101/"+region+"/tagging/aws4_request, SignedHeaders=host, Signature=0")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out struct {
+		List []struct {
+			ARN  string `json:"ResourceARN"`
+			Tags []struct{ Key, Value string }
+		} `json:"ResourceTagMappingList"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("GetResources: %s, %v", res.Status, err)
+	}
+	var found []string
+	for _, r := range out.List {
+		for _, tag := range r.Tags {
+			if strings.HasPrefix(tag.Value, name) {
+				found = append(found, r.ARN)
+			}
+		}
+	}
+	return found
 }
 
 // clustersLeft lists clusters that are more than a record: ECS keeps deleted

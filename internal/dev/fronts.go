@@ -2,9 +2,12 @@ package dev
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,12 +30,19 @@ type FrontsConfig struct {
 	Moto        string      `json:"moto"`
 	Prefect     string      `json:"prefect"`
 	Credentials Credentials `json:"credentials"`
+	// Binary is the digest of the program that serves, so that a new one is started.
+	Binary string `json:"binary"`
 }
 
 // fronts starts the process that serves both fronts: on loopback for this
 // machine, and on the engine's bridge for the containers.
 func (u *up) fronts(ctx context.Context, step *Step) error {
+	binary, err := digest(u.Executable)
+	if err != nil {
+		return err
+	}
 	config := FrontsConfig{
+		Binary:      binary,
 		AWSListen:   u.listenAddresses(u.state.Ports.AWS),
 		CloudListen: u.listenAddresses(u.state.Ports.Cloud),
 		Ministack:   fmt.Sprintf("http://127.0.0.1:%d", u.state.Ports.Ministack),
@@ -67,6 +77,19 @@ func (u *up) fronts(ctx context.Context, step *Step) error {
 	}
 	step.Done("%s", summary)
 	return nil
+}
+
+func digest(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("read this program's file: %w", err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("read this program's file: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func (u *up) listenAddresses(port int) []string {

@@ -77,6 +77,10 @@ func (f *Front) deleteService(x *exchange) (*answer, error) {
 	a, err := x.forward()
 	if err == nil && a.ok() {
 		f.services.forget(serviceKey(x.scope, in.Cluster, in.Service))
+		return a.edit(func(v map[string]any) {
+			service, _ := v["service"].(map[string]any)
+			f.forgetECSTags(str(service["serviceArn"]))
+		}), nil
 	}
 	return a, err
 }
