@@ -127,18 +127,36 @@ func (s *stack) cloudURL() string {
 
 func (s *stack) awsURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.state.Ports.AWS) }
 
-// api calls the Prefect server itself, past every front.
+// api calls the Prefect server itself, past every front. The server answers 503
+// while its SQLite database is busy; such a call had no effect.
 func (s *stack) api(t *testing.T, method, path string, in, out any) {
 	t.Helper()
-	var body io.Reader
+	var body []byte
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
 			t.Fatal(err)
 		}
-		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, s.prefectURL()+path, body)
+	var status int
+	var data []byte
+	eventually(t, 20*time.Second, "the Prefect server's database is free", func() bool {
+		status, data = s.callAPI(t, method, path, body)
+		return status != http.StatusServiceUnavailable
+	})
+	if status >= 400 {
+		t.Fatalf("%s %s: %d: %.500s", method, path, status, data)
+	}
+	if out != nil {
+		if err := json.Unmarshal(data, out); err != nil {
+			t.Fatalf("%s %s: %v: %.500s", method, path, err, data)
+		}
+	}
+}
+
+func (s *stack) callAPI(t *testing.T, method, path string, body []byte) (int, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.prefectURL()+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,14 +170,7 @@ func (s *stack) api(t *testing.T, method, path string, in, out any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode >= 400 {
-		t.Fatalf("%s %s: %s: %.500s", method, path, res.Status, data)
-	}
-	if out != nil {
-		if err := json.Unmarshal(data, out); err != nil {
-			t.Fatalf("%s %s: %v: %.500s", method, path, err, data)
-		}
-	}
+	return res.StatusCode, data
 }
 
 // Clients of the emulator.

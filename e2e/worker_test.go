@@ -103,12 +103,7 @@ func (s *stack) startWorker(t *testing.T, kind, workPool string, more []string) 
 
 func (s *stack) online(t *testing.T, workPool, name string) bool {
 	t.Helper()
-	res, err := http.Get(s.prefectURL() + "/work_pools/" + workPool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode == http.StatusNotFound {
+	if status, _ := s.callAPI(t, http.MethodGet, "/work_pools/"+workPool, nil); status == http.StatusNotFound {
 		return false // the worker has yet to make it
 	}
 	var workers []struct{ Name, Status string }
