@@ -35,7 +35,7 @@ func (f *Front) patchTable() map[front.Op]patch {
 		{Service: "codepipeline", Operation: "GetPipeline"}: f.pipelineTimes,
 
 		{Service: "ecs", Operation: "DeregisterTaskDefinition"}: f.deregisterTaskDefinition,
-		{Service: "ec2", Operation: "DeleteVpc"}:                f.forgetEC2Tags("VpcId"),
+		{Service: "ec2", Operation: "DeleteVpc"}:                f.deleteVPC,
 		{Service: "ec2", Operation: "DeleteSubnet"}:             f.forgetEC2Tags("SubnetId"),
 		{Service: "ec2", Operation: "DeleteSecurityGroup"}:      f.forgetEC2Tags("GroupId"),
 		{Service: "ec2", Operation: "DeleteRouteTable"}:         f.forgetEC2Tags("RouteTableId"),

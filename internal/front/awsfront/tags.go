@@ -31,6 +31,45 @@ func (f *Front) forgetEC2Tags(idParameter string) patch {
 	}
 }
 
+// deleteVPC drops the tags of the default security group as well: nobody deletes
+// that one, it goes with its VPC.
+func (f *Front) deleteVPC(x *exchange) (*answer, error) {
+	groups := f.securityGroups(x)
+	a, err := f.forgetEC2Tags("VpcId")(x)
+	if err != nil || !a.ok() {
+		return a, err
+	}
+	for _, id := range groups {
+		if err := f.deleteEC2Tags(x, id); err != nil {
+			f.log.Warn("tags of a deleted resource stay", "resource", id, "error", err)
+		}
+	}
+	return a, nil
+}
+
+// securityGroups lists those of the VPC that a request names.
+func (f *Front) securityGroups(x *exchange) []string {
+	form, err := url.ParseQuery(string(x.body))
+	if err != nil {
+		return nil
+	}
+	list := url.Values{
+		"Action": {"DescribeSecurityGroups"}, "Version": {ec2Version},
+		"Filter.1.Name": {"vpc-id"}, "Filter.1.Value.1": {form.Get("VpcId")},
+	}
+	a, err := x.send([]byte(list.Encode()))
+	if err != nil {
+		return nil
+	}
+	var groups struct {
+		IDs []string `xml:"securityGroupInfo>item>groupId"`
+	}
+	if err := xml.Unmarshal(a.body, &groups); err != nil {
+		f.log.Warn("read security groups", "error", err)
+	}
+	return groups.IDs
+}
+
 // ec2Version is the version of EC2's query API.
 const ec2Version = "2016-11-15"
 
