@@ -59,9 +59,13 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read workers: %w", err)
 	}
-	found, err := w.launcher.Find(fetch, view.launchPool(w.defaults(fetch, view)))
+	// Without knowing what lives, nothing can be told from what does not.
+	pool, err := w.poolToSearch(fetch, view)
 	if err != nil {
-		// Without knowing what lives, nothing can be told from what does not.
+		return fmt.Errorf("resolve the work pool's own configuration: %w", err)
+	}
+	found, err := w.launcher.Find(fetch, pool)
+	if err != nil {
 		return fmt.Errorf("find infrastructure: %w", err)
 	}
 	byRun := make(map[string][]launch.Handle)
@@ -148,7 +152,8 @@ func (w *Worker) handleOf(run prefect.FlowRun, live []launch.Handle) (launch.Han
 		if h.WorkerName == "" {
 			h.WorkerName = owner
 		}
-		if h.PID == run.InfrastructurePID {
+		if sameInfrastructure(h.PID, run.InfrastructurePID) {
+			h.PID = run.InfrastructurePID // as it stands in Prefect
 			return h, true
 		}
 		if newest.PID == "" || h.StartedAt.After(newest.StartedAt) {

@@ -63,8 +63,14 @@ func (w *Worker) emitSubmitted(s *submission) prefect.Event {
 	return w.emit("prefect.worker.submitted-flow-run", w.related(s.run, s.flow, s.deployment, nil), prefect.Event{})
 }
 
-// emitExecuted tells that the infrastructure of a run has ended, and how.
-func (w *Worker) emitExecuted(ctx context.Context, a *attempt) {
+// executedAtLaunch reports when a run's infrastructure counts as executed.
+// Prefect's worker does not wait for infrastructure that lives on without it: it
+// says so right after the launch, with status code 0, and automations hang on
+// that. A child is executed when it has ended.
+func (w *Worker) executedAtLaunch() bool { return w.launcher.Type() != "process" }
+
+// emitExecuted tells that the infrastructure of a run was executed.
+func (w *Worker) emitExecuted(ctx context.Context, a *attempt, code int) {
 	if w.opts.Events == nil {
 		return
 	}
@@ -78,13 +84,9 @@ func (w *Worker) emitExecuted(ctx context.Context, a *attempt) {
 			}
 		}
 	}
-	code := "-1"
-	if a.exit.Code != nil {
-		code = strconv.Itoa(*a.exit.Code)
-	}
 	w.emit("prefect.worker.executed-flow-run", w.related(a.run, a.flow, a.deployment, prefect.Resource{
 		"prefect.infrastructure.identifier":  a.handle.PID,
-		"prefect.infrastructure.status-code": code,
+		"prefect.infrastructure.status-code": strconv.Itoa(code),
 	}), a.submitted)
 }
 

@@ -349,8 +349,13 @@ type fakeLauncher struct {
 	hints    chan launch.Hint
 	closed   bool
 	describe error
+	partly   bool                                 // describe fails for others than those that are asked for
 	launch   func(job launch.Job, call int) error // before a launch takes effect
 	started  func(pid string, job launch.Job)     // after
+	cluster  string                               // what pids begin with
+	place    string
+	searched []launch.Pool
+	tail     func(ctx context.Context) ([]launch.LogLine, error)
 	onStop   func(pid string)
 	onClose  func()
 }
@@ -392,7 +397,7 @@ func (f *fakeLauncher) Launch(ctx context.Context, job launch.Job) (launch.Handl
 		return h, nil
 	}
 	h := launch.Handle{
-		PID: fmt.Sprintf("pid-%d", len(f.byClaim)+1), FlowRunID: job.FlowRunID, ClaimID: job.ClaimID,
+		PID: fmt.Sprintf("%spid-%d", f.cluster, len(f.byClaim)+1), FlowRunID: job.FlowRunID, ClaimID: job.ClaimID,
 		WorkerName: job.WorkerName, StartedAt: time.Now(),
 	}
 	f.byClaim[job.ClaimID], f.jobs[h.PID] = h, job
@@ -406,7 +411,7 @@ func (f *fakeLauncher) Launch(ctx context.Context, job launch.Job) (launch.Handl
 func (f *fakeLauncher) Describe(_ context.Context, handles []launch.Handle) (seen []launch.Observation, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.describe != nil {
+	if f.describe != nil && !f.partly {
 		return nil, f.describe
 	}
 	for _, h := range handles {
@@ -416,12 +421,15 @@ func (f *fakeLauncher) Describe(_ context.Context, handles []launch.Handle) (see
 		}
 		seen = append(seen, o)
 	}
-	return seen, nil
+	return seen, f.describe
 }
 
-func (f *fakeLauncher) Find(context.Context, launch.Pool) (live []launch.Handle, err error) {
+func (f *fakeLauncher) Place(launch.Job) string { return f.place }
+
+func (f *fakeLauncher) Find(_ context.Context, pool launch.Pool) (live []launch.Handle, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.searched = append(f.searched, pool)
 	for _, o := range f.seen {
 		if o.Phase != launch.PhaseStopped {
 			live = append(live, o.Handle)
@@ -441,7 +449,10 @@ func (f *fakeLauncher) Stop(_ context.Context, h launch.Handle, _ string, _ time
 	return nil
 }
 
-func (f *fakeLauncher) Tail(_ context.Context, h launch.Handle, limit int) ([]launch.LogLine, error) {
+func (f *fakeLauncher) Tail(ctx context.Context, h launch.Handle, limit int) ([]launch.LogLine, error) {
+	if f.tail != nil {
+		return f.tail(ctx)
+	}
 	return []launch.LogLine{{Text: "last words of " + h.PID}}, nil
 }
 
@@ -485,6 +496,12 @@ func (f *fakeLauncher) forget(pid string) {
 }
 
 func (f *fakeLauncher) hint(pid string) { f.hints <- launch.Hint{PID: pid} }
+
+func (f *fakeLauncher) searches() []launch.Pool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.searched)
+}
 
 func (f *fakeLauncher) launched() int {
 	f.mu.Lock()

@@ -57,10 +57,7 @@ func (w *Worker) giveBack(ctx context.Context, run prefect.FlowRun, d defeat) (o
 	}
 	delay, remark, again := w.verdict(states, d.kind, time.Now())
 	if !again {
-		message := sentences(d.cause, remark)
-		if d.hint != "" {
-			message += " " + d.hint
-		}
+		message := sentences(sentences(d.cause, remark), d.hint)
 		w.runLog(run.ID, slog.LevelError, "%s", message)
 		w.crash(ctx, run.ID, message)
 		return "crashed"

@@ -25,11 +25,6 @@ type submission struct {
 	again string
 }
 
-// placer is met by launchers that can tell where a job is going to run.
-type placer interface {
-	Place(job launch.Job) string
-}
-
 // submit renders and launches a claimed run. It reports whether the run is
 // tracked now; if not, the run is out of this worker's hands.
 func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
@@ -64,6 +59,9 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	a := newAttempt(s.run, handle, s.lease)
 	a.flow, a.deployment, a.submitted = s.flow, s.deployment, submitted
 	w.track(a)
+	if w.executedAtLaunch() {
+		w.emitExecuted(ctx, a, 0)
+	}
 	w.savePID(ctx, a)
 	w.runLog(s.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", s.run.Name)
 	return true
@@ -102,7 +100,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s submission, job launch
 		name = "Submitting"
 	}
 	state := prefect.State{Type: prefect.StatePending, Name: name}
-	if p, ok := w.launcher.(placer); ok {
+	if p, ok := w.launcher.(launch.Placer); ok {
 		if place := p.Place(job); place != "" {
 			state.Message = "Submitting to " + place
 		}

@@ -19,6 +19,18 @@ func claimant(message string) (worker string, ok bool) {
 	return strings.CutPrefix(message, claimPrefix)
 }
 
+// sameInfrastructure reports whether two pids name the same infrastructure. What
+// stands before a "::" says where it is, and may be a name in one pid and the
+// full address in the other; what follows is unique by itself.
+func sameInfrastructure(a, b string) bool {
+	if a == b {
+		return true
+	}
+	_, first, both := strings.Cut(a, "::")
+	_, second, ok := strings.Cut(b, "::")
+	return both && ok && first != "" && first == second
+}
+
 // slug is a name as it stands in the ids of Prefect's resources: ASCII, lower
 // case, everything else a single dash.
 func slug(name string) string {

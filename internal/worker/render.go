@@ -41,7 +41,7 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	if err != nil {
 		return launch.Job{}, err
 	}
-	pool := view.launchPool(view.template.JobConfiguration())
+	pool := view.launchPool()
 	runID := s.run.ID
 	job := launch.Job{
 		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,

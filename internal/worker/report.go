@@ -16,6 +16,9 @@ import (
 // infrastructure ended cleanly: the state may be on its way.
 const selfReport = 10 * time.Second
 
+// pidPatience is how long a run's end waits for its pid to be stored.
+const pidPatience = 3 * time.Second
+
 // finish deals with the end of an attempt's infrastructure and gives the slot
 // back. It keeps trying until work ends.
 func (w *Worker) finish(work context.Context, a *attempt) {
@@ -32,14 +35,21 @@ func (w *Worker) finish(work context.Context, a *attempt) {
 		outcome = "error"
 	}
 	w.metrics.reports.WithLabelValues(outcome).Inc()
-	w.emitExecuted(work, a)
+	if w.executedAtLaunch() {
+		return
+	}
+	code := -1
+	if a.exit.Code != nil {
+		code = *a.exit.Code
+	}
+	w.emitExecuted(work, a, code)
 }
 
 // report does what the end of infrastructure means for the flow run: mostly
 // nothing, because the run reports itself. Everything else follows a fresh read
 // of the run, and only if this infrastructure is still the run's own.
 func (w *Worker) report(work context.Context, a *attempt) (outcome string, err error) {
-	<-a.pidDone
+	a.awaitPID()
 	run, err := w.readRun(work, a.run.ID)
 	if errors.Is(err, prefect.ErrNotFound) {
 		return "run_deleted", nil
@@ -69,6 +79,23 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	return "crashed", nil
 }
 
+// awaitPID waits until nothing writes the pid any more: a run that goes back to
+// its pool must not be given an old one. One that is over by this end needs
+// that less than it needs to be told soon.
+func (a *attempt) awaitPID() {
+	switch a.exit.Kind {
+	case launch.ExitStartFailure, launch.ExitInterrupted, launch.ExitStopped:
+		<-a.pidDone
+	default:
+		timer := time.NewTimer(pidPatience)
+		defer timer.Stop()
+		select {
+		case <-a.pidDone:
+		case <-timer.C:
+		}
+	}
+}
+
 // settled says why there is nothing to report, or "" when there is.
 func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
 	switch {
@@ -86,15 +113,18 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 	}
 }
 
-// current reports whether an attempt is still the run's own. Its pid says so; a
-// run without one was either never told or had it taken away, and then the claim
-// in its history decides.
+// current reports whether an attempt is still the run's own. Its pid says so. A
+// run without one was either never told or had it taken away, one with another
+// has a later launch or was not told yet: then the claim in its history decides.
 func (w *Worker) current(ctx context.Context, a *attempt, run prefect.FlowRun) bool {
-	if run.InfrastructurePID != "" {
-		return run.InfrastructurePID == a.handle.PID
-	}
-	if !a.pidSaved.Load() || a.handle.ClaimID == "" {
+	stored, saved, claimed := run.InfrastructurePID, a.pidSaved.Load(), a.handle.ClaimID != ""
+	switch {
+	case sameInfrastructure(stored, a.handle.PID):
 		return true
+	case stored == "" && (!saved || !claimed):
+		return true
+	case stored != "" && (saved || !claimed):
+		return false
 	}
 	var states []prefect.State
 	err := persist(ctx, 0, func() (err error) {
@@ -208,14 +238,26 @@ func (w *Worker) awaitTail(work context.Context, a *attempt) []launch.LogLine {
 	}
 }
 
-// sentences joins a cause and a hint.
+// sentences joins a cause and a hint into one line. Both come from elsewhere,
+// and may have any form: several problems, one a line, become parts of one
+// sentence.
 func sentences(cause, hint string) string {
-	cause = strings.TrimSpace(cause)
-	if hint == "" {
-		return cause
+	cause, hint = oneLine(cause), oneLine(hint)
+	if cause == "" || hint == "" {
+		return cause + hint
 	}
-	if !strings.HasSuffix(cause, ".") {
-		cause += "."
+	if !strings.ContainsAny(cause[len(cause)-1:], ".!?") {
+		cause = strings.TrimRight(cause, " ,;:") + "."
 	}
 	return cause + " " + hint
+}
+
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }

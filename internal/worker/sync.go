@@ -30,24 +30,26 @@ type poolView struct {
 	err      error // why there is no template
 }
 
-// launchPool is the pool for a launcher. configuration is what a job without any
-// variables would get.
-func (v *poolView) launchPool(configuration map[string]any) launch.Pool {
-	return launch.Pool{ID: v.pool.ID, Name: v.pool.Name, Configuration: configuration}
+// launchPool names the pool to a launcher that is given a job of it.
+func (v *poolView) launchPool() launch.Pool {
+	return launch.Pool{ID: v.pool.ID, Name: v.pool.Name}
 }
 
-// defaults is the pool's configuration with the defaults of its variables: where
-// its infrastructure is to be looked for.
-func (w *Worker) defaults(ctx context.Context, v *poolView) map[string]any {
-	if v.template == nil {
-		return nil
+// poolToSearch is the pool with what a job without any variables of its own
+// would get: where its infrastructure is to be looked for. There is no answer
+// without that: a search in the wrong place finds nothing, and what is not found
+// counts as never launched.
+func (w *Worker) poolToSearch(ctx context.Context, v *poolView) (launch.Pool, error) {
+	pool := v.launchPool()
+	if v.err != nil {
+		return pool, v.err
 	}
 	resolved, err := v.template.Resolve(ctx, jobtemplate.Input{Env: w.opts.Env, Source: source{w.api}})
 	if err != nil {
-		w.log.Debug("Resolve the work pool's own configuration", "error", err)
-		return v.template.JobConfiguration()
+		return pool, err
 	}
-	return resolved.Configuration
+	pool.Configuration = resolved.Configuration
+	return pool, nil
 }
 
 // setPool takes in a new snapshot of the pool, from the channel or from REST.

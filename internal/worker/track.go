@@ -166,11 +166,12 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 		if len(batch) == 0 {
 			continue
 		}
-		err := w.observe(ctx, work, batch)
+		seen, err := w.observe(ctx, work, batch)
 		if ctx.Err() != nil {
 			return
 		}
-		if failures := w.round(name, every, err, fmt.Sprintf("%d described", len(batch))); failures > 0 {
+		// One that cannot be described must not make the others wait.
+		if failures := w.round(name, every, err, fmt.Sprintf("%d of %d described", seen, len(batch))); failures > 0 && seen == 0 {
 			if !pause(ctx, backoff(failures, every, 2*time.Minute)) {
 				return
 			}
@@ -199,14 +200,14 @@ func (w *Worker) hintLoop(ctx, work context.Context) {
 			}
 			batch := w.attempts.where(func(a *attempt) bool {
 				for h := range hinted {
-					if h.PID == a.handle.PID || h.FlowRunID != "" && h.FlowRunID == a.run.ID {
+					if h.FlowRunID == a.run.ID || sameInfrastructure(h.PID, a.handle.PID) {
 						return true
 					}
 				}
 				return false
 			})
 			if len(batch) > 0 {
-				_ = w.observe(ctx, work, batch) // a sweep says it if it stays so
+				_, _ = w.observe(ctx, work, batch) // a sweep says it if it stays so
 			}
 		case <-ctx.Done():
 			return
@@ -214,9 +215,9 @@ func (w *Worker) hintLoop(ctx, work context.Context) {
 	}
 }
 
-// observe describes attempts and takes in what was seen. What follows from an
-// end goes on under work, when the sweeps have stopped.
-func (w *Worker) observe(ctx, work context.Context, batch []*attempt) error {
+// observe describes attempts and takes in what was seen of how many. What
+// follows from an end goes on under work, when the sweeps have stopped.
+func (w *Worker) observe(ctx, work context.Context, batch []*attempt) (seen int, err error) {
 	timed, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	byPID := make(map[string]*attempt, len(batch))
@@ -227,13 +228,14 @@ func (w *Worker) observe(ctx, work context.Context, batch []*attempt) error {
 	observations, err := w.launcher.Describe(timed, handles)
 	for _, o := range observations {
 		if a := byPID[o.Handle.PID]; a != nil {
+			seen++
 			w.note(work, a, o)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("describe infrastructure: %w", err)
+		return seen, fmt.Errorf("describe infrastructure: %w", err)
 	}
-	return nil
+	return seen, nil
 }
 
 // note takes in one observation.

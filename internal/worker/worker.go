@@ -139,7 +139,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.Query, 10*time.Second)
 	setDefault(&o.Heartbeat, 30*time.Second)
 	setDefault(&o.StartingSweep, 5*time.Second)
-	setDefault(&o.RunningSweep, 20*time.Second)
+	setDefault(&o.RunningSweep, 8*time.Second)
 	setDefault(&o.AdoptEvery, 20*time.Second)
 	setDefault(&o.CancelGrace, 30*time.Second)
 	setDefault(&o.StopGrace, 30*time.Second)
