@@ -30,12 +30,8 @@ type batch struct {
 // Describe observes handles, a hundred to a call. What it could not ask for is
 // left out, and the error says why.
 func (l *Launcher) Describe(ctx context.Context, handles []launch.Handle) ([]launch.Observation, error) {
-	batches, missing, err := l.batches(ctx, handles)
-	if err != nil {
-		return nil, err
-	}
+	batches, seen, problems := l.batches(ctx, handles)
 	var mu sync.Mutex
-	seen, problems := missing, []error(nil)
 	var group errgroup.Group
 	group.SetLimit(describeConcurrency)
 	for _, b := range batches {
@@ -56,10 +52,8 @@ func (l *Launcher) Describe(ctx context.Context, handles []launch.Handle) ([]lau
 
 // batches sorts handles by who may see them and by cluster. A PID that names
 // no task cannot be found: it is missing.
-func (l *Launcher) batches(ctx context.Context, handles []launch.Handle) ([]batch, []launch.Observation, error) {
-	var missing []launch.Observation
+func (l *Launcher) batches(ctx context.Context, handles []launch.Handle) (full []batch, missing []launch.Observation, problems []error) {
 	var open []*batch
-	var full []batch
 	for _, handle := range handles {
 		cluster, task, _, ok := splitPID(handle.PID)
 		if !ok {
@@ -68,7 +62,8 @@ func (l *Launcher) batches(ctx context.Context, handles []launch.Handle) ([]batc
 		}
 		on, err := l.clientsFor(ctx, task)
 		if err != nil {
-			return nil, nil, err
+			problems = append(problems, fmt.Errorf("describe task %s: %w", task.id, err))
+			continue
 		}
 		at := slices.IndexFunc(open, func(b *batch) bool { return b.on == on && b.cluster == cluster })
 		if at < 0 {
@@ -84,7 +79,7 @@ func (l *Launcher) batches(ctx context.Context, handles []launch.Handle) ([]batc
 	for _, b := range open {
 		full = append(full, *b)
 	}
-	return full, missing, nil
+	return full, missing, problems
 }
 
 // clientsFor finds the clients that see a task: those that last launched in its
@@ -173,20 +168,37 @@ func observe(handle launch.Handle, task types.Task) launch.Observation {
 	return o
 }
 
-// phaseOf maps the life of a task to the phases the worker tells apart.
+// phaseOf maps the life of a task to the phases the worker tells apart. A task
+// whose containers have ended is over, although Fargate takes half a minute more
+// to give its network interface back before it says so.
 func phaseOf(task types.Task) launch.Phase {
 	switch aws.ToString(task.LastStatus) {
 	case "PROVISIONING", "PENDING", "ACTIVATING":
 		return launch.PhaseStarting
-	case "DEACTIVATING", "STOPPING", "DEPROVISIONING":
-		return launch.PhaseStopping
 	case "STOPPED", "DELETED":
 		return launch.PhaseStopped
+	case "DEACTIVATING", "STOPPING", "DEPROVISIONING":
+	default:
+		if aws.ToString(task.DesiredStatus) != "STOPPED" {
+			return launch.PhaseRunning
+		}
 	}
-	if aws.ToString(task.DesiredStatus) == "STOPPED" {
-		return launch.PhaseStopping
+	if containersEnded(task) {
+		return launch.PhaseStopped
 	}
-	return launch.PhaseRunning
+	return launch.PhaseStopping
+}
+
+// containersEnded reports whether it is settled how a task ends: why it stops,
+// and the exit code of each container that decides.
+func containersEnded(task types.Task) bool {
+	judged := judgedContainers(task)
+	if task.StopCode == "" || len(judged) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(judged, func(c types.Container) bool {
+		return aws.ToString(c.LastStatus) != "STOPPED" || c.ExitCode == nil
+	})
 }
 
 // deregisterAfter deregisters the definition of a stopped task that was marked

@@ -1,11 +1,14 @@
 package ecs
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"faber/internal/launch"
@@ -58,6 +61,24 @@ func TestDescribeErrorsKeepTheRest(t *testing.T) {
 	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: taskPID("default", "x")}, {PID: "junk"}})
 	if err == nil || len(seen) != 1 {
 		t.Errorf("%v, %v", seen, err)
+	}
+}
+
+func TestAPlaceWithoutCredentialsHidesNoOther(t *testing.T) {
+	f := newFakeAWS(t)
+	l := newLauncher(t, f, func(o *Options) {
+		o.LoadConfig = func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
+			loaded, err := f.load(ctx, options...)
+			if loaded.Region == "eu-west-1" {
+				return aws.Config{}, errors.New("no such profile")
+			}
+			return loaded, err
+		}
+	})
+	live := mustLaunch(t, l, testJob())
+	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: strings.ReplaceAll(live.PID, region, "eu-west-1")}, live})
+	if err == nil || len(seen) != 1 || seen[0].Handle.PID != live.PID {
+		t.Errorf("seen %v, %v", seen, err)
 	}
 }
 
@@ -153,6 +174,62 @@ func TestPhases(t *testing.T) {
 	}
 	if got := phaseOf(types.Task{LastStatus: aws.String("RUNNING"), DesiredStatus: aws.String("STOPPED")}); got != launch.PhaseStopping {
 		t.Errorf("a running task that is to stop is %s", got)
+	}
+}
+
+func TestATaskIsOverWhenItsContainersAre(t *testing.T) {
+	ended := func(change func(*types.Task)) types.Task {
+		task := types.Task{
+			LastStatus: aws.String("DEPROVISIONING"), DesiredStatus: aws.String("STOPPED"), StopCode: types.TaskStopCodeEssentialContainerExited,
+			StartedAt: aws.Time(time.Unix(1_700_000_000, 0)), ExecutionStoppedAt: aws.Time(time.Unix(1_700_000_060, 0)),
+			Containers: []types.Container{
+				{Name: aws.String("side"), LastStatus: aws.String("RUNNING")},
+				{Name: aws.String("prefect"), LastStatus: aws.String("STOPPED"), ExitCode: aws.Int32(1)},
+			},
+		}
+		change(&task)
+		return task
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*types.Task)
+		want   launch.Phase
+	}{
+		{"and gives its network back", func(*types.Task) {}, launch.PhaseStopped},
+		{"whatever the status says yet", func(task *types.Task) { task.LastStatus = aws.String("RUNNING") }, launch.PhaseStopped},
+		{"not before it is to stop", func(task *types.Task) {
+			task.LastStatus, task.DesiredStatus, task.StopCode = aws.String("RUNNING"), aws.String("RUNNING"), ""
+		}, launch.PhaseRunning},
+		{"not without a reason", func(task *types.Task) { task.StopCode = "" }, launch.PhaseStopping},
+		{"not without an exit code", func(task *types.Task) { task.Containers[1].ExitCode = nil }, launch.PhaseStopping},
+		{"not while it runs", func(task *types.Task) { task.Containers[1].LastStatus = aws.String("RUNNING") }, launch.PhaseStopping},
+		{"not without containers", func(task *types.Task) { task.Containers = nil }, launch.PhaseStopping},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			task := ended(test.change)
+			o := observe(launch.Handle{}, task)
+			if o.Phase != test.want || (o.Exit != nil) != (test.want == launch.PhaseStopped) {
+				t.Fatalf("%s, exit %v", o.Phase, o.Exit)
+			}
+			if o.Exit != nil && (o.Exit.Kind != launch.ExitNonZero || *o.Exit.Code != 1 || !o.Exit.At.Equal(*task.ExecutionStoppedAt)) {
+				t.Errorf("exit %+v", o.Exit)
+			}
+		})
+	}
+}
+
+func TestReasonsReadAsOneSentence(t *testing.T) {
+	exit := exitOf(types.Task{
+		StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: aws.String("Task failed to start."),
+		Containers: []types.Container{{Name: aws.String("prefect"), Reason: aws.String("CannotPullContainerError: pull access denied.")}},
+	})
+	if want := "ECS task failed to start: Task failed to start; CannotPullContainerError: pull access denied"; exit.Message != want {
+		t.Errorf("message %q", exit.Message)
+	}
+	started := aws.Time(time.Unix(1_700_000_000, 0))
+	exit = exitOf(types.Task{StartedAt: started, StoppedReason: aws.String("Host gone."), Containers: []types.Container{{Name: aws.String("prefect")}}})
+	if want := "ECS task stopped: Host gone. Container(s) 'prefect' had no exit code, indicating"; !strings.HasPrefix(exit.Message, want) {
+		t.Errorf("message %q", exit.Message)
 	}
 }
 

@@ -38,7 +38,7 @@ func exitOf(task types.Task) *launch.Exit {
 	case code == nil:
 		exit.Kind = launch.ExitUnknown
 		exit.Message = fmt.Sprintf("ECS task stopped: %s. Container(s) %s had no exit code, indicating the task was terminated by ECS or the underlying infrastructure.",
-			orUnknown(aws.ToString(task.StoppedReason)), strings.Trim(quoteNames(names(judged)), "[]"))
+			orUnknown(trimReason(task.StoppedReason)), strings.Trim(quoteNames(names(judged)), "[]"))
 		exit.Hint = "Look at the task's stopped reason in the ECS console and at its last log lines."
 	case *code == 0:
 		exit.Kind = launch.ExitClean
@@ -104,15 +104,24 @@ func endedAt(task types.Task) time.Time {
 }
 
 // allReasons is everything that ECS says about the end, the task's own words
-// first.
+// first, as parts of one sentence.
 func allReasons(task types.Task) string {
-	reasons := []string{aws.ToString(task.StoppedReason)}
-	for _, container := range task.Containers {
-		if reason := aws.ToString(container.Reason); reason != "" && !slices.Contains(reasons, reason) {
-			reasons = append(reasons, reason)
+	var reasons []string
+	add := func(reason *string) {
+		if r := trimReason(reason); r != "" && !slices.Contains(reasons, r) {
+			reasons = append(reasons, r)
 		}
 	}
-	return strings.TrimSpace(strings.Join(reasons, " "))
+	add(task.StoppedReason)
+	for _, container := range task.Containers {
+		add(container.Reason)
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// trimReason is a reason without the end of its sentence, as others go on there.
+func trimReason(reason *string) string {
+	return strings.TrimRight(strings.TrimSpace(aws.ToString(reason)), ".")
 }
 
 func isInterruption(task types.Task) bool {
