@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Exit codes of faber. They are part of the interface: scripts branch on them.
@@ -41,6 +42,11 @@ type silentExit struct{ code int }
 
 func (e *silentExit) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
 // hinted is met by the errors of other packages that carry a hint of their own.
 type hinted interface{ UserHint() string }
 
@@ -53,6 +59,10 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "interrupted")
 		return exitInterrupted
+	}
+	if strings.HasPrefix(err.Error(), "unknown command ") {
+		// cobra's own, and plain text.
+		err = usageError("run 'faber --help' for the commands it knows", "%s", firstLine(err.Error()))
 	}
 	var silent *silentExit
 	if errors.As(err, &silent) {
