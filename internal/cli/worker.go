@@ -40,6 +40,7 @@ type workerFlags struct {
 	submitLimit     int
 	eventsQueue     string
 	keySecretARN    string
+	authSecretARN   string
 	refusePlaintext bool
 	logFormat       string
 }
@@ -63,6 +64,7 @@ In a container these variables take the place of flags:
   FABER_EVENTS_QUEUE                  --events-queue; also read from
                                       PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME
   FABER_API_KEY_SECRET_ARN            --api-key-secret-arn
+  FABER_API_AUTH_STRING_SECRET_ARN    --api-auth-string-secret-arn
   FABER_REFUSE_PLAINTEXT_CREDENTIALS  --refuse-plaintext-credentials (true or false)`
 
 func newWorkerCommand(std *IO) *cobra.Command {
@@ -109,6 +111,7 @@ func newWorkerStartCommand(std *IO, f *workerFlags) *cobra.Command {
 	flags.IntVar(&f.submitLimit, "submit-limit", 64, "`number` of flow runs that may be between claim and launch at once")
 	flags.StringVar(&f.eventsQueue, "events-queue", "", "SQS `queue` (name or URL) with the ECS task state changes (type ecs)")
 	flags.StringVar(&f.keySecretARN, "api-key-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the Prefect API key from (type ecs)")
+	flags.StringVar(&f.authSecretARN, "api-auth-string-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the auth string of a self-hosted server from (type ecs)")
 	flags.BoolVar(&f.refusePlaintext, "refuse-plaintext-credentials", false, "crash a flow run rather than put a Prefect credential in clear into its task (type ecs)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`form` of the worker's own lines: text or json")
 	addNegations(flags, "run-once", "with-healthcheck", "create-pool-if-not-found", "refuse-plaintext-credentials")
@@ -144,6 +147,7 @@ func (f *workerFlags) fillFromEnv(std *IO, flags *pflag.FlagSet) error {
 		{"FABER_EVENTS_QUEUE", "events-queue"},
 		{"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME", "events-queue"},
 		{"FABER_API_KEY_SECRET_ARN", "api-key-secret-arn"},
+		{"FABER_API_AUTH_STRING_SECRET_ARN", "api-auth-string-secret-arn"},
 		{"FABER_REFUSE_PLAINTEXT_CREDENTIALS", "refuse-plaintext-credentials"},
 	} {
 		value := strings.TrimSpace(std.env(pair.variable))

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,9 +87,9 @@ func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (
 	if s.APIURL == "" {
 		return nil, usageError("set PREFECT_API_URL, or PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID for Prefect Cloud", "`PREFECT_API_URL` must be set to start a Worker.")
 	}
-	tlsConfig, err := tlsConfig(s)
+	tlsConfig, err := s.TLS()
 	if err != nil {
-		return nil, err
+		return nil, &UserError{Message: err.Error(), Hint: "name a file with PEM certificates", Code: exitUsage, Err: err}
 	}
 	client, err := prefect.New(prefect.Options{
 		APIURL: s.APIURL, CloudAPIURL: s.CloudAPIURL,
@@ -105,25 +103,6 @@ func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (
 		return nil, usageError("set PREFECT_API_URL to the URL of the API; it ends in /api for a self-hosted server", "%s", err)
 	}
 	return client, nil
-}
-
-func tlsConfig(s *config.Settings) (*tls.Config, error) {
-	if !s.TLSInsecureSkipVerify && s.SSLCertFile == "" {
-		return nil, nil
-	}
-	c := &tls.Config{InsecureSkipVerify: s.TLSInsecureSkipVerify} //nolint:gosec // the user's explicit setting
-	if s.SSLCertFile == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(s.SSLCertFile)
-	if err != nil {
-		return nil, &UserError{Message: fmt.Sprintf("read PREFECT_API_SSL_CERT_FILE: %s", err), Hint: "name a file with PEM certificates", Code: exitUsage, Err: err}
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, usageError("name a file with PEM certificates", "PREFECT_API_SSL_CERT_FILE %s holds no certificate", s.SSLCertFile)
-	}
-	return c, nil
 }
 
 // run starts the worker and returns when it has stopped.
@@ -162,8 +141,7 @@ func (s *workerStart) run(ctx context.Context) error {
 func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holder *workerHolder) error {
 	var background sync.WaitGroup
 	events := prefect.NewEvents(s.client)
-	runLog := prefect.NewFlowRunLogger(s.client, s.settings.LogsBatchInterval)
-	runLog.MinLevel, runLog.Disabled = s.level, !s.settings.LogsToAPI
+	runLog := s.newRunLog()
 	stopping, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { _ = events.Run(stopping) })
 	background.Go(func() { _ = runLog.Run(stopping) })
@@ -187,6 +165,13 @@ func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holde
 	stopBackground()
 	background.Wait()
 	return err
+}
+
+// newRunLog makes what sends lines to the flow runs' own logs.
+func (s *workerStart) newRunLog() *prefect.FlowRunLogger {
+	runLog := prefect.NewFlowRunLogger(s.client, s.settings.LogsBatchInterval)
+	runLog.MinLevel, runLog.Disabled, runLog.MaxLine = s.level, !s.settings.LogsToAPI, s.settings.LogsMaxSize
+	return runLog
 }
 
 func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Events, runLog *prefect.FlowRunLogger) worker.Options {
@@ -296,17 +281,24 @@ func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) 
 		return nil, &UserError{Message: fmt.Sprintf("read the AWS configuration: %s", err), Hint: "check AWS_PROFILE, AWS_CONFIG_FILE and the files under ~/.aws", Code: exitUsage, Err: err}
 	}
 	if machine.Region == "" {
-		return nil, usageError("set AWS_REGION to the region of the cluster", "no AWS region is configured")
+		// The work pool's credentials may name one; without them each launch says so.
+		s.log.Warn("No AWS region is configured on this machine.", "hint", "set AWS_REGION to the region of the cluster, unless the work pool's aws_credentials name one")
 	}
-	launcher, err := ecs.New(ecs.Options{
-		Logger: s.log, Region: machine.Region,
-		SecretARN: s.flags.keySecretARN, RefusePlaintextCredentials: s.flags.refusePlaintext,
-		Queue: s.flags.eventsQueue, QueueRegion: s.std.env("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION"),
-	})
+	launcher, err := ecs.New(s.ecsOptions(machine.Region))
 	if err != nil {
 		return nil, usageError("run 'faber worker start --help'", "%s", err)
 	}
 	return launcher, nil
+}
+
+func (s *workerStart) ecsOptions(region string) ecs.Options {
+	return ecs.Options{
+		Logger: s.log, Region: region,
+		SecretARN: s.flags.keySecretARN, AuthStringSecretARN: s.flags.authSecretARN,
+		RefusePlaintextCredentials: s.flags.refusePlaintext,
+		Queue:                      s.flags.eventsQueue,
+		QueueRegion:                s.std.env("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION"),
+	}
 }
 
 // workerHolder lets health be asked before there is a worker.

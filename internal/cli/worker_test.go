@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"faber/internal/launch"
 
 	"github.com/spf13/cobra"
 )
@@ -68,6 +71,8 @@ func TestWrongInputToWorkerStart(t *testing.T) {
 		{"no template file", "-p x --base-job-template none.json", api, []string{"read base job template", "none.json"}},
 		{"template that is no JSON", "-p x --base-job-template " + bad, api, []string{"no JSON object", "line 3"}},
 		{"template of the wrong shape", "-p x --base-job-template " + bad + ".shape.json", api, []string{"job_configuration"}},
+		{"no certificate", "-p x -t process", map[string]string{"PREFECT_API_URL": "https://127.0.0.1:1/api", "PREFECT_API_SSL_CERT_FILE": bad}, []string{"PREFECT_API_SSL_CERT_FILE", "no certificate in", "PEM"}},
+		{"no certificate file", "-p x -t process", map[string]string{"PREFECT_API_URL": "https://127.0.0.1:1/api", "PREFECT_API_SSL_CERT_FILE": "/nonesuch.pem"}, []string{"read PREFECT_API_SSL_CERT_FILE", "nonesuch.pem"}},
 		{"unknown profile", "-p x --profile nonesuch", api, []string{`"nonesuch"`, "known profiles"}},
 		{"no URL", "-p x -t process", map[string]string{}, []string{"PREFECT_API_URL", "PREFECT_WORKSPACE_ID"}},
 		{"environment is checked too", "-p x", map[string]string{"FABER_LIMIT": "many"}, []string{`FABER_LIMIT="many"`, "--limit"}},
@@ -95,31 +100,72 @@ func TestWrongInputToWorkerStart(t *testing.T) {
 	}
 }
 
+// prepared is a worker command up to where it would begin.
+func prepared(t *testing.T, std *IO, args ...string) *workerStart {
+	t.Helper()
+	var f workerFlags
+	cmd := newWorkerStartCommand(std, &f)
+	var started *workerStart
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		started, err = newWorkerStart(std, cmd.Flags(), &f)
+		return err
+	}
+	cmd.SetArgs(args)
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	return started
+}
+
+func TestLaunchersAndLogsTakeTheSettings(t *testing.T) {
+	std, _ := testIO(t, map[string]string{
+		"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE": "1234", "PREFECT_LOGGING_LEVEL": "WARNING",
+		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION": "eu-west-1",
+	})
+	start := prepared(t, std, "-p", "x", "-t", "ecs", "--api-key-secret-arn", "key", "--api-auth-string-secret-arn", "auth", "--events-queue", "q", "--refuse-plaintext-credentials")
+	if l := start.newRunLog(); l.MaxLine != 1234 || l.MinLevel != slog.LevelWarn || l.Disabled {
+		t.Errorf("run log %d, %s, %t", l.MaxLine, l.MinLevel, l.Disabled)
+	}
+	o := start.ecsOptions("eu-central-1")
+	if o.Region != "eu-central-1" || o.SecretARN != "key" || o.AuthStringSecretARN != "auth" || !o.RefusePlaintextCredentials || o.Queue != "q" || o.QueueRegion != "eu-west-1" {
+		t.Errorf("options %+v", o)
+	}
+}
+
+func TestAMachineWithoutARegionMayServeECS(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none} {
+		t.Setenv(name, value)
+	}
+	std, talk := testIO(t, map[string]string{"PREFECT_API_URL": "http://127.0.0.1:1/api"})
+	launcher, err := prepared(t, std, "-p", "x", "-t", "ecs").newLauncher(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = launcher.Close(0) }()
+	if text := talk.String(); !strings.Contains(text, "No AWS region is configured") || !strings.Contains(text, "AWS_REGION") {
+		t.Errorf("said %q", text)
+	}
+	_, err = launcher.Find(t.Context(), launch.Pool{ID: "pool", Name: "pool"})
+	if err == nil || !strings.Contains(err.Error(), "No AWS region is configured.") {
+		t.Errorf("where one is needed: %v", err)
+	}
+}
+
 func TestWorkerStartTakesTheEnvironment(t *testing.T) {
 	env := map[string]string{
 		"FABER_WORK_POOL": "pool", "FABER_WORKER_TYPE": "process", "FABER_WORKER_NAME": "w", "FABER_LIMIT": "7",
-		"FABER_WITH_HEALTHCHECK": "true", "FABER_API_KEY_SECRET_ARN": "arn", "FABER_REFUSE_PLAINTEXT_CREDENTIALS": "true",
+		"FABER_WITH_HEALTHCHECK": "true", "FABER_API_KEY_SECRET_ARN": "arn", "FABER_API_AUTH_STRING_SECRET_ARN": "other arn", "FABER_REFUSE_PLAINTEXT_CREDENTIALS": "true",
 		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "theirs", "PREFECT_WORKER_PREFETCH_SECONDS": "33",
 		"PREFECT_API_URL": "http://127.0.0.1:1/api",
 	}
 	std, _ := testIO(t, env)
 	start := func(args ...string) *workerStart {
 		t.Helper()
-		var f workerFlags
-		cmd := newWorkerStartCommand(std, &f)
-		var started *workerStart
-		cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-			started, err = newWorkerStart(std, cmd.Flags(), &f)
-			return err
-		}
-		cmd.SetArgs(args)
-		if err := cmd.Execute(); err != nil {
-			t.Fatal(err)
-		}
-		return started
+		return prepared(t, std, args...)
 	}
 	f := start().flags
-	if f.pool != "pool" || f.typ != "process" || f.name != "w" || f.limit != 7 || !f.healthcheck || f.keySecretARN != "arn" || !f.refusePlaintext || f.eventsQueue != "theirs" || f.prefetch != 33 {
+	if f.pool != "pool" || f.typ != "process" || f.name != "w" || f.limit != 7 || !f.healthcheck || f.keySecretARN != "arn" || f.authSecretARN != "other arn" || !f.refusePlaintext || f.eventsQueue != "theirs" || f.prefetch != 33 {
 		t.Errorf("flags %+v", f)
 	}
 	env["FABER_EVENTS_QUEUE"] = "ours"
@@ -134,7 +180,7 @@ func TestEveryFlagOfWorkerStartHasHelp(t *testing.T) {
 	if code := Main(t.Context(), []string{"worker", "start", "--help"}, std); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, flag := range strings.Fields("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
+	for _, flag := range strings.Fields("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --api-auth-string-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
 		if !strings.Contains(talk.String(), flag) {
 			t.Errorf("no %s in the help", flag)
 		}
