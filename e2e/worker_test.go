@@ -92,7 +92,7 @@ func (s *stack) startWorker(t *testing.T, kind, workPool string, more []string) 
 	}
 	go func() { w.done <- w.cmd.Wait() }()
 	t.Cleanup(func() {
-		w.cmd.Process.Kill() //nolint:errcheck // it may have ended
+		w.cmd.Process.Kill()
 		if t.Failed() {
 			t.Logf("worker %s:\n%s", name, w.output())
 		}

@@ -360,7 +360,7 @@ variable "stop_timeout" {
 }
 
 variable "wait_for_steady_state" {
-  description = "Whether apply waits until the service runs its tasks. Off, since `faber apply` then asks Prefect whether the worker is online, which proves more"
+  description = "Whether apply waits until the service runs its tasks. Off, since only Prefect knows whether the worker is online, which proves more"
   type        = bool
   default     = false
   nullable    = false

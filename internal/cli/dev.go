@@ -126,7 +126,7 @@ func printStack(w io.Writer, stack *dev.Stack) {
 	fmt.Fprintf(t, "  Prefect\t%s\n", stack.State.PrefectURL())
 	fmt.Fprintf(t, "  AWS\t%s\n", stack.State.AWSURL())
 	fmt.Fprintf(t, "  work pool\t%s\n", dev.PoolName)
-	t.Flush() //nolint:errcheck // nothing useful can be said about a closed stdout
+	t.Flush()
 }
 
 func counted(n int, one, many string) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,9 +81,7 @@ func TestWrongInputToWorkerStart(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			env := map[string]string{}
-			for name, value := range tt.env {
-				env[name] = value
-			}
+			maps.Copy(env, tt.env)
 			std, talk := testIO(t, env)
 			code := Main(t.Context(), append([]string{"worker", "start"}, strings.Fields(tt.args)...), std)
 			if code != exitUsage {
@@ -180,7 +179,7 @@ func TestEveryFlagOfWorkerStartHasHelp(t *testing.T) {
 	if code := Main(t.Context(), []string{"worker", "start", "--help"}, std); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, flag := range strings.Fields("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --api-auth-string-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
+	for flag := range strings.FieldsSeq("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --api-auth-string-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
 		if !strings.Contains(talk.String(), flag) {
 			t.Errorf("no %s in the help", flag)
 		}

@@ -121,14 +121,26 @@ func TestProfiles(t *testing.T) {
 		"path in toml":      {machine{files: map[string]string{"prefect.toml": "profiles_path = 'x.toml'", "x.toml": file}}, "http://a/api", "a", ""},
 		"path in pyproject": {machine{files: map[string]string{"pyproject.toml": "tool.prefect.profiles_path = 'x.toml'", "x.toml": file}}, "http://a/api", "a", ""},
 		"built-in":          {machine{profile: "local"}, "http://127.0.0.1:4200/api", "local", ""},
-		"unknown flag": {machine{profile: "c", files: map[string]string{"~/.prefect/profiles.toml": file}}, "", "",
-			`the profile "c" of --profile is not in HOME/.prefect/profiles.toml: known profiles are a, b, cloud, ephemeral, local, test`},
-		"unknown variable": {machine{env: env("PREFECT_PROFILE=c")}, "", "",
-			`the profile "c" of PREFECT_PROFILE is not in HOME/.prefect/profiles.toml (which does not exist): known profiles are cloud, ephemeral, local, test`},
-		"broken file": {machine{files: map[string]string{"~/.prefect/profiles.toml": "active = \n[profiles.a]\nPREFECT_API_KEY = \"hush\"\n"}}, "", "",
-			"read HOME/.prefect/profiles.toml: line 1, column 10: not valid TOML"},
-		"no table": {machine{files: map[string]string{"~/.prefect/profiles.toml": "[profiles]\na = 1\n"}}, "", "",
-			`read HOME/.prefect/profiles.toml: the profile "a" is no table`},
+		"unknown flag": {
+			machine{profile: "c", files: map[string]string{"~/.prefect/profiles.toml": file}},
+			"", "",
+			`the profile "c" of --profile is not in HOME/.prefect/profiles.toml: known profiles are a, b, cloud, ephemeral, local, test`,
+		},
+		"unknown variable": {
+			machine{env: env("PREFECT_PROFILE=c")},
+			"", "",
+			`the profile "c" of PREFECT_PROFILE is not in HOME/.prefect/profiles.toml (which does not exist): known profiles are cloud, ephemeral, local, test`,
+		},
+		"broken file": {
+			machine{files: map[string]string{"~/.prefect/profiles.toml": "active = \n[profiles.a]\nPREFECT_API_KEY = \"hush\"\n"}},
+			"", "",
+			"read HOME/.prefect/profiles.toml: line 1, column 10: not valid TOML",
+		},
+		"no table": {
+			machine{files: map[string]string{"~/.prefect/profiles.toml": "[profiles]\na = 1\n"}},
+			"", "",
+			`read HOME/.prefect/profiles.toml: the profile "a" is no table`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := test.lookup(t)
@@ -171,11 +183,20 @@ func TestExplicit(t *testing.T) {
 			"PREFECT_SERVER_EPHEMERAL_ENABLED=false", "PREFECT_DEBUG_MODE=1", "PREFECT_CLIENT_ENABLE_METRICS=yes",
 			"PREFECT_RUNNER_HEARTBEAT_FREQUENCY=31", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30", "PREFECT_WORKER_DEBUG_MODE=on",
 			"PREFECT_ACCOUNT_ID=x")}, []NameValue{
-			{"PREFECT_HOME", "/p"}, {"PREFECT_DEBUG_MODE", "True"}, {"PREFECT_API_URL", "http://host:4200/api"}, {"PREFECT_API_KEY", "k"},
-			{"PREFECT_API_REQUEST_TIMEOUT", "30.0"}, {"PREFECT_CLIENT_RETRY_EXTRA_CODES", "500,504"},
-			{"PREFECT_CLIENT_CUSTOM_HEADERS", `{"b": "1", "a": "2"}`}, {"PREFECT_CLIENT_METRICS_ENABLED", "True"},
-			{"PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"}, {"PREFECT_LOGGING_EXTRA_LOGGERS", "a,b"}, {"PREFECT_SERVER_EPHEMERAL_ENABLED", "False"},
-			{"PREFECT_WORKER_DEBUG_MODE", "True"}, {"PREFECT_WORKER_HEARTBEAT_SECONDS", "9.0"}, {"PREFECT_WORKER_QUERY_SECONDS", "7.0"},
+			{"PREFECT_HOME", "/p"},
+			{"PREFECT_DEBUG_MODE", "True"},
+			{"PREFECT_API_URL", "http://host:4200/api"},
+			{"PREFECT_API_KEY", "k"},
+			{"PREFECT_API_REQUEST_TIMEOUT", "30.0"},
+			{"PREFECT_CLIENT_RETRY_EXTRA_CODES", "500,504"},
+			{"PREFECT_CLIENT_CUSTOM_HEADERS", `{"b": "1", "a": "2"}`},
+			{"PREFECT_CLIENT_METRICS_ENABLED", "True"},
+			{"PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"},
+			{"PREFECT_LOGGING_EXTRA_LOGGERS", "a,b"},
+			{"PREFECT_SERVER_EPHEMERAL_ENABLED", "False"},
+			{"PREFECT_WORKER_DEBUG_MODE", "True"},
+			{"PREFECT_WORKER_HEARTBEAT_SECONDS", "9.0"},
+			{"PREFECT_WORKER_QUERY_SECONDS", "7.0"},
 		}},
 		"toml types": {machine{files: map[string]string{"prefect.toml": `
 home = "/p"
@@ -189,13 +210,19 @@ custom_headers = {b = "1", a = "2"}
 [logging]
 level = "warning"
 `}}, []NameValue{
-			{"PREFECT_HOME", "/p"}, {"PREFECT_API_URL", "http://toml/api"}, {"PREFECT_API_ENABLE_HTTP2", "True"}, {"PREFECT_CLIENT_MAX_RETRIES", "3"},
-			{"PREFECT_CLIENT_RETRY_EXTRA_CODES", "429,504"}, {"PREFECT_CLIENT_CUSTOM_HEADERS", `{"a": "2", "b": "1"}`},
-			{"PREFECT_LOGGING_LEVEL", "WARNING"}, {"PREFECT_SERVER_EPHEMERAL_ENABLED", "True"},
+			{"PREFECT_HOME", "/p"},
+			{"PREFECT_API_URL", "http://toml/api"},
+			{"PREFECT_API_ENABLE_HTTP2", "True"},
+			{"PREFECT_CLIENT_MAX_RETRIES", "3"},
+			{"PREFECT_CLIENT_RETRY_EXTRA_CODES", "429,504"},
+			{"PREFECT_CLIENT_CUSTOM_HEADERS", `{"a": "2", "b": "1"}`},
+			{"PREFECT_LOGGING_LEVEL", "WARNING"},
+			{"PREFECT_SERVER_EPHEMERAL_ENABLED", "True"},
 		}},
 		"built URL": {machine{env: map[string]string{"PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}}, []NameValue{
 			{"PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/" + account + "/workspaces/" + workspace},
-			{"PREFECT_API_KEY", "k"}, {"PREFECT_SERVER_EPHEMERAL_ENABLED", "True"},
+			{"PREFECT_API_KEY", "k"},
+			{"PREFECT_SERVER_EPHEMERAL_ENABLED", "True"},
 		}},
 		"empty hides the profile": {machine{env: env("PREFECT_API_KEY="), files: map[string]string{
 			"~/.prefect/profiles.toml": "active = \"a\"\n[profiles.a]\nPREFECT_API_KEY = \"k\"\n",
@@ -235,12 +262,16 @@ func TestAPIURL(t *testing.T) {
 		warning, hint     string
 	}{
 		"nothing": {problem: "no Prefect API is set", hint: "set PREFECT_API_URL to a server's API, as in http://host:4200/api, or for Prefect Cloud set PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID"},
-		"only a key": {env: map[string]string{"PREFECT_API_KEY": "pnu_hush"}, bad: "pnu_hush",
+		"only a key": {
+			env: map[string]string{"PREFECT_API_KEY": "pnu_hush"}, bad: "pnu_hush",
 			problem: "cannot be built without PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID",
-			hint:    "set PREFECT_ACCOUNT_ID (the id after /account/ in the address of your Prefect Cloud page) and PREFECT_WORKSPACE_ID (the id after /workspace/"},
+			hint:    "set PREFECT_ACCOUNT_ID (the id after /account/ in the address of your Prefect Cloud page) and PREFECT_WORKSPACE_ID (the id after /workspace/",
+		},
 		"no key": {env: map[string]string{"PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, problem: "cannot be built without PREFECT_API_KEY", hint: "set PREFECT_API_KEY (an API key, made in Prefect Cloud"},
-		"no workspace": {env: map[string]string{"PREFECT_API_KEY": "pnu_hush", "PREFECT_ACCOUNT_ID": account}, bad: "PREFECT_ACCOUNT_ID",
-			problem: "cannot be built without PREFECT_WORKSPACE_ID", hint: "set PREFECT_WORKSPACE_ID ("},
+		"no workspace": {
+			env: map[string]string{"PREFECT_API_KEY": "pnu_hush", "PREFECT_ACCOUNT_ID": account}, bad: "PREFECT_ACCOUNT_ID",
+			problem: "cannot be built without PREFECT_WORKSPACE_ID", hint: "set PREFECT_WORKSPACE_ID (",
+		},
 		"account no UUID":  {env: map[string]string{"PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": "acme", "PREFECT_WORKSPACE_ID": workspace}, problem: `PREFECT_ACCOUNT_ID (env): the account id "acme" is no UUID`},
 		"parts":            {env: map[string]string{"PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, url: cloud},
 		"parts elsewhere":  {env: map[string]string{"PREFECT_CLOUD_API_URL": "http://front/api/", "PREFECT_API_KEY": "k", "PREFECT_ACCOUNT_ID": account, "PREFECT_WORKSPACE_ID": workspace}, url: "http://front/api/accounts/" + account + "/workspaces/" + workspace},

@@ -36,7 +36,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) program(t *testing.T, name, script string) {
 	t.Helper()
 	text := "#!/bin/sh\n" + script + "\n"
-	if err := os.WriteFile(filepath.Join(m.path, name), []byte(text), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(m.path, name), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -44,7 +44,7 @@ func (m *machine) program(t *testing.T, name, script string) {
 // docker makes an engine answer on this machine.
 func (m *machine) docker(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "faber") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "faber") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -192,7 +192,7 @@ func (u *up) podmanVersion(ctx context.Context, podman string, env []string) (st
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", &Problem{
-			Message: "podman does not work here:\n" + lastLines(string(out), logTailLines),
+			Message: "podman does not work here:\n" + lastLines(string(out)),
 			Hint:    "try: apt-get install podman runc netavark iptables",
 			Err:     err,
 		}

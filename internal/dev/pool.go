@@ -134,5 +134,5 @@ func (u *up) workerLog(ctx context.Context) string {
 	if strings.TrimSpace(text) == "" {
 		return "  (it wrote nothing; it is " + list[0].Status + ")"
 	}
-	return lastLines(text, logTailLines)
+	return lastLines(text)
 }

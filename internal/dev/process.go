@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func startTime(pid int) (string, error) {
 		return startTimeByPS(pid)
 	}
 	// The name of the program, in parentheses, may hold anything; fields follow it.
-	rest := string(stat[strings.LastIndexByte(string(stat), ')')+1:])
+	rest := string(stat[bytes.LastIndexByte(stat, ')')+1:])
 	fields := strings.Fields(rest)
 	const state, start = 0, 19
 	if len(fields) <= start || fields[state] == "Z" {
@@ -54,7 +55,9 @@ func startTime(pid int) (string, error) {
 }
 
 func startTimeByPS(pid int) (string, error) {
-	out, err := exec.Command("ps", "-o", "lstart=", "-p", fmt.Sprint(pid)).Output()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ps", "-o", "lstart=", "-p", fmt.Sprint(pid)).Output()
 	if started := strings.TrimSpace(string(out)); err == nil && started != "" {
 		return started, nil
 	}
@@ -156,14 +159,29 @@ func stopProcess(p Process, grace time.Duration) error {
 		if err := syscall.Kill(-group, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end process %d: %w", p.PID, err)
 		}
-		for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			if !p.Alive() {
-				// Children of the leader may take a moment longer.
-				return ignoreGone(syscall.Kill(-group, syscall.SIGKILL))
-			}
+		if p.overWithin(grace) {
+			// Children of the leader may take a moment longer.
+			return ignoreGone(syscall.Kill(-group, syscall.SIGKILL))
 		}
 	}
 	return fmt.Errorf("process %d does not end", p.PID)
+}
+
+// overWithin waits for the end of the process. It is no child of this program, so
+// that nothing tells but looking.
+func (p Process) overWithin(d time.Duration) bool {
+	timeout := time.NewTimer(d)
+	defer timeout.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for p.Alive() {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			return false
+		}
+	}
+	return true
 }
 
 func ignoreGone(err error) error {

@@ -125,10 +125,10 @@ func (u *up) ensureUV(ctx context.Context, step *Step) (string, error) {
 // bareVenv makes an environment with pip in it. Debian leaves out of python3
 // what that needs.
 func (u *up) bareVenv(ctx context.Context, step *Step, dir string) error {
-	make := func() error {
+	create := func() error {
 		return u.run(ctx, u.tools.python, "-m", "venv", "--clear", dir)
 	}
-	err := make()
+	err := create()
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (u *up) bareVenv(ctx context.Context, step *Step, dir string) error {
 	if err := aptInstall(ctx, u.Options, step, "python3-venv"); err != nil {
 		return err
 	}
-	if err := make(); err != nil {
+	if err := create(); err != nil {
 		problem.Err = err
 		return problem
 	}
@@ -161,7 +161,7 @@ func (u *up) run(ctx context.Context, program string, args ...string) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), args[0], err, lastLines(string(out), logTailLines))
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(program), args[0], err, lastLines(string(out)))
 	}
 	return fmt.Errorf("%s: %w", filepath.Base(program), err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -46,7 +47,7 @@ func (u *up) terraform(ctx context.Context, step *Step) error {
 	if err != nil {
 		return err
 	}
-	defer stack.Close() //nolint:errcheck // the lock ends with the process anyway
+	defer stack.Close()
 	if err := u.apply(ctx, stack); err != nil {
 		return err
 	}
@@ -176,10 +177,8 @@ func Terraform(ctx context.Context, o TerraformOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer stack.Close() //nolint:errcheck // the lock ends with the process anyway
+	defer stack.Close()
 	vars := moduleVars(state, o.Layout)
-	for name, value := range secretVars(u.credentials) {
-		vars[name] = value
-	}
+	maps.Copy(vars, secretVars(u.credentials))
 	return stack.Exec(ctx, infra.ExecOptions{Args: o.Args, Vars: vars, In: o.In, Out: o.Out, Err: o.Err})
 }

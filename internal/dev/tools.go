@@ -142,7 +142,7 @@ func aptInstall(ctx context.Context, o Options, step *Step, packages ...string) 
 		cmd.Env = append(append([]string{}, o.Environ...), "DEBIAN_FRONTEND=noninteractive")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, lastLines(string(out), logTailLines))
+			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, lastLines(string(out)))
 		}
 		return nil
 	}
@@ -162,10 +162,11 @@ func aptInstall(ctx context.Context, o Options, step *Step, packages ...string) 
 	return nil
 }
 
-func lastLines(text string, n int) string {
+// lastLines returns the end of a program's output, indented.
+func lastLines(text string) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	if len(lines) > n {
-		lines = lines[len(lines)-n:]
+	if len(lines) > logTailLines {
+		lines = lines[len(lines)-logTailLines:]
 	}
 	return "  " + strings.Join(lines, "\n  ")
 }

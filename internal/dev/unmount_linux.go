@@ -16,7 +16,7 @@ func unmountBelow(dir string) error {
 		return fmt.Errorf("read the mounts: %w", err)
 	}
 	var points []string
-	for _, line := range strings.Split(string(mounts), "\n") {
+	for line := range strings.SplitSeq(string(mounts), "\n") {
 		fields := strings.Fields(line)
 		const mountPoint = 4
 		if len(fields) > mountPoint && strings.HasPrefix(fields[mountPoint], dir+"/") {

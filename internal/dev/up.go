@@ -29,7 +29,6 @@ type up struct {
 	credentials Credentials
 	tools       tools
 	engine      *engineClient
-	flow        v1.Image
 	changes     int
 	outputs     infra.Outputs
 }
@@ -196,7 +195,7 @@ const (
 // freePort finds a port that nobody listens on and that is not in taken.
 func freePort(taken map[int]bool) (int, error) {
 	for range 1000 {
-		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // no secret
+		port := firstPort + rand.IntN(lastPort-firstPort)
 		if !taken[port] && portFree(port) {
 			return port, nil
 		}

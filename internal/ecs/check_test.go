@@ -116,8 +116,16 @@ func TestShellWords(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{"", nil}, {"  \t\n", nil}, {"a b", []string{"a", "b"}}, {`a "b c" 'd e'`, []string{"a", "b c", "d e"}}, {`a\ b`, []string{"a b"}}, {`""`, []string{""}},
-		{`"a\"b\\c\n"`, []string{`a"b\c\n`}}, {`'a\b'`, []string{`a\b`}}, {`a'b'"c"d`, []string{"abcd"}}, {"a#b # c", []string{"a#b", "#", "c"}},
+		{"", nil},
+		{"  \t\n", nil},
+		{"a b", []string{"a", "b"}},
+		{`a "b c" 'd e'`, []string{"a", "b c", "d e"}},
+		{`a\ b`, []string{"a b"}},
+		{`""`, []string{""}},
+		{`"a\"b\\c\n"`, []string{`a"b\c\n`}},
+		{`'a\b'`, []string{`a\b`}},
+		{`a'b'"c"d`, []string{"abcd"}},
+		{"a#b # c", []string{"a#b", "#", "c"}},
 	}
 	for _, test := range tests {
 		got, err := shellWords(test.in)

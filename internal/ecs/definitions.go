@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -127,7 +128,7 @@ func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, b *built) (str
 // may not tag, it does without: then a restart registers once more.
 func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (string, error) {
 	input := *b.input
-	input.Tags = append(input.Tags[:len(input.Tags):len(input.Tags)], types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
+	input.Tags = append(slices.Clip(input.Tags), types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
 	out, err := call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, &input)
 	if err != nil && errorCode(err) == "AccessDeniedException" && strings.Contains(errorMessage(err), "TagResource") {
 		l.logger.Warn("the worker may not tag task definitions: after each restart they are registered again", "hint", "grant the worker's role ecs:TagResource")

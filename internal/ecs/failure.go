@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -47,10 +48,8 @@ var transientCodes = []string{
 // transient reports whether the same call may succeed if made again.
 func transient(err error) bool {
 	code := errorCode(err)
-	for _, known := range transientCodes {
-		if code == known {
-			return true
-		}
+	if slices.Contains(transientCodes, code) {
+		return true
 	}
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusInternalServerError {

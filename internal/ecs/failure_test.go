@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +124,11 @@ func TestEndedContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	_, err := l.Launch(ctx, testJob())
-	if failure := err.(*launch.Failure); failure.Kind != launch.FailureRetry {
+	if failure := func() *launch.Failure {
+		target := &launch.Failure{}
+		_ = errors.As(err, &target)
+		return target
+	}(); failure.Kind != launch.FailureRetry {
 		t.Errorf("%+v", failure)
 	}
 }
@@ -138,7 +143,11 @@ func TestNoRegion(t *testing.T) {
 		}
 	})
 	_, err := l.Launch(t.Context(), testJob())
-	if failure := err.(*launch.Failure); failure.Kind != launch.FailurePermanent || !strings.Contains(failure.Hint, "AWS_REGION") {
+	if failure := func() *launch.Failure {
+		target := &launch.Failure{}
+		_ = errors.As(err, &target)
+		return target
+	}(); failure.Kind != launch.FailurePermanent || !strings.Contains(failure.Hint, "AWS_REGION") {
 		t.Errorf("%+v", failure)
 	}
 }
@@ -153,7 +162,11 @@ func TestGovernorHoldsBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := l.Launch(ctx, testJob())
-	if failure := err.(*launch.Failure); failure.Kind != launch.FailureRetry || len(f.made("RunTask")) != 0 {
+	if failure := func() *launch.Failure {
+		target := &launch.Failure{}
+		_ = errors.As(err, &target)
+		return target
+	}(); failure.Kind != launch.FailureRetry || len(f.made("RunTask")) != 0 {
 		t.Errorf("%+v after %d calls", failure, len(f.made("RunTask")))
 	}
 }

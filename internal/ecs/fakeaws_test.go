@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -363,9 +364,7 @@ func (t *fakeTask) answer() map[string]any {
 		t.state = stopped("EssentialContainerExited", "Essential container in task exited", t.script.Code)
 		state = t.state
 	}
-	for key, value := range state {
-		out[key] = value
-	}
+	maps.Copy(out, state)
 	return out
 }
 

@@ -441,8 +441,11 @@ func TestDefinitionChecks(t *testing.T) {
 	}{
 		{"container that is not there", []func(map[string]any){set("flow", "container_name")}, "Container 'flow' not found in task definition."},
 		{"network mode", []func(map[string]any){set("bridge", "task_definition", "networkMode")}, "Found network mode 'bridge' which is not compatible with launch type 'FARGATE'."},
-		{"external", []func(map[string]any){set("EXTERNAL", "task_run_request", "launchType"), set([]any{"EXTERNAL"}, "task_definition", "requiresCompatibilities")},
-			"Task definition does not have 'FARGATE' in 'requiresCompatibilities' and cannot be used with launch type 'EXTERNAL'"},
+		{
+			"external",
+			[]func(map[string]any){set("EXTERNAL", "task_run_request", "launchType"), set([]any{"EXTERNAL"}, "task_definition", "requiresCompatibilities")},
+			"Task definition does not have 'FARGATE' in 'requiresCompatibilities' and cannot be used with launch type 'EXTERNAL'",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

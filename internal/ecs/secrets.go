@@ -61,7 +61,9 @@ func addSecrets(container map[string]any, secrets []secret) {
 			return stringField(object, "name") == s.name
 		})
 		if at >= 0 {
-			existing[at].(map[string]any)["valueFrom"] = s.valueFrom
+			if object, ok := existing[at].(map[string]any); ok {
+				object["valueFrom"] = s.valueFrom
+			}
 			continue
 		}
 		existing = append(existing, map[string]any{"name": s.name, "valueFrom": s.valueFrom})
@@ -103,7 +105,9 @@ func (l *Launcher) checkPlaintext(job launch.Job, d *definition, request map[str
 	return nil
 }
 
-const plaintextHint = "Put it into Secrets Manager and name the secret, for all work pools with the worker's --api-key-secret-arn or FABER_API_KEY_SECRET_ARN (auth string: --api-auth-string-secret-arn or FABER_API_AUTH_STRING_SECRET_ARN), or for one with prefect_api_key_secret_arn (auth string: prefect_api_auth_string_secret_arn) on the work pool."
+const plaintextHint = "Put it into Secrets Manager and name the secret, for all work pools with the worker's --api-key-secret-arn or " +
+	"FABER_API_KEY_SECRET_ARN (auth string: --api-auth-string-secret-arn or FABER_API_AUTH_STRING_SECRET_ARN), " +
+	"or for one with prefect_api_key_secret_arn (auth string: prefect_api_auth_string_secret_arn) on the work pool."
 
 func plaintextCredentials(d *definition, request map[string]any) []string {
 	var found []string

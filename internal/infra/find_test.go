@@ -52,7 +52,7 @@ func TestFindEarlierInstallation(t *testing.T) {
 
 func TestFindProgramThatIsNoTerraform(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "terraform")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\necho no >&2\nexit 1\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho no >&2\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Find(t.Context(), FindOptions{Path: path})

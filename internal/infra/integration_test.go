@@ -41,7 +41,7 @@ func TestModuleOnEmulator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // the directory goes away with the test
+	defer s.Close()
 	if err := s.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}

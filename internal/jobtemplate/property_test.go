@@ -3,6 +3,7 @@ package jobtemplate
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,9 +119,7 @@ func TestPropertyEnvPrecedence(t *testing.T) {
 		}
 		want := map[string]any{}
 		for _, l := range layers {
-			for name, value := range l {
-				want[name] = value
-			}
+			maps.Copy(want, l)
 		}
 		if !reflect.DeepEqual(want, got.Configuration["env"]) {
 			t.Fatalf("got %v, want %v", got.Configuration["env"], want)

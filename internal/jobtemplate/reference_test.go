@@ -45,7 +45,7 @@ func TestAgainstPrefect(t *testing.T) {
 			return
 		}
 		accepted++
-		if diff := cmp.Diff(want.OK, comparable(got), cmp.Comparer(sameNumber)); diff != "" {
+		if diff := cmp.Diff(want.OK, asPrefect(got), cmp.Comparer(sameNumber)); diff != "" {
 			t.Fatalf("(-Prefect +ours):\n%s", diff)
 		}
 	})
@@ -103,9 +103,9 @@ func startReference(t *testing.T, python string) func(*rapid.T, any) referenceAn
 	}
 }
 
-// comparable puts our result in the shape of Prefect's: the typed fields in
+// asPrefect puts our result in the shape of Prefect's: the typed fields in
 // place of the raw ones.
-func comparable(got *Resolved) map[string]any {
+func asPrefect(got *Resolved) map[string]any {
 	out := copyObject(got.Configuration)
 	env := map[string]any{}
 	for _, variable := range got.Env {
@@ -119,7 +119,7 @@ func comparable(got *Resolved) map[string]any {
 		labels[name] = value
 	}
 	out["env"], out["labels"] = env, labels
-	out["command"], out["name"] = orNil(got.Command), out["name"]
+	out["command"] = orNil(got.Command)
 	return out
 }
 

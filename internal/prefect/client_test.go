@@ -155,8 +155,15 @@ func TestCheckVersion(t *testing.T) {
 		incompatible bool
 		warned       bool
 	}{
-		{"3.8.8", false, false}, {"3.9.0", false, false}, {"3.8.9+7.gabc", false, false}, {"3.10.0rc1", false, false},
-		{"3.8.7", false, true}, {"3.2", false, true}, {"2.20.4", true, false}, {"4.0.0", true, false}, {"nonsense", true, false},
+		{"3.8.8", false, false},
+		{"3.9.0", false, false},
+		{"3.8.9+7.gabc", false, false},
+		{"3.10.0rc1", false, false},
+		{"3.8.7", false, true},
+		{"3.2", false, true},
+		{"2.20.4", true, false},
+		{"4.0.0", true, false},
+		{"nonsense", true, false},
 	} {
 		t.Run(test.server, func(t *testing.T) {
 			api := newFake(t, map[string]http.HandlerFunc{"GET /api/admin/version": with(test.server)})
@@ -187,8 +194,10 @@ func TestStatusErrors(t *testing.T) {
 	for name, test := range map[string]struct{ body, want string }{
 		"detail":    {`{"detail":"Work pool not found"}`, "Work pool not found"},
 		"exception": {`{"exception_message":"Unauthorized"}`, "Unauthorized"},
-		"invalid": {`{"exception_message":"Invalid request received.","exception_detail":[{"loc":["body","name"],"msg":"field required","input":"hush"}],"request_body":{"key":"hush"}}`,
-			"Invalid request received. body.name: field required"},
+		"invalid": {
+			`{"exception_message":"Invalid request received.","exception_detail":[{"loc":["body","name"],"msg":"field required","input":"hush"}],"request_body":{"key":"hush"}}`,
+			"Invalid request received. body.name: field required",
+		},
 		"html": {"<html>", ""},
 		"long": {`{"detail":"` + strings.Repeat("é", 400) + `"}`, strings.Repeat("é", 250)},
 	} {
@@ -209,9 +218,15 @@ func TestIsTransient(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{nil, false}, {errors.New("x"), false}, {context.Canceled, false},
-		{&StatusError{Code: 400}, false}, {&StatusError{Code: 404}, false}, {&StatusError{Code: 408}, true}, {&StatusError{Code: 429}, true},
-		{&StatusError{Code: 500}, true}, {&StatusError{Code: 503}, true},
+		{nil, false},
+		{errors.New("x"), false},
+		{context.Canceled, false},
+		{&StatusError{Code: 400}, false},
+		{&StatusError{Code: 404}, false},
+		{&StatusError{Code: 408}, true},
+		{&StatusError{Code: 429}, true},
+		{&StatusError{Code: 500}, true},
+		{&StatusError{Code: 503}, true},
 		{&unreachableError{"GET", "/x", errors.New("EOF")}, true},
 		{&unreachableError{"GET", "/x", context.Canceled}, false},
 		{&unreachableError{"GET", "/x", context.DeadlineExceeded}, true},
@@ -232,16 +247,26 @@ func TestCalls(t *testing.T) {
 		uri   string
 		body  string
 	}{
-		"pool": {"GET /api/work_pools/a%2Fb%20c", func(c *Client) error { _, err := c.ReadWorkPool(t.Context(), "a/b c"); return err },
-			"/api/work_pools/a%2Fb%20c", ""},
-		"create": {"POST /api/work_pools/", func(c *Client) error { _, err := c.CreateWorkPool(t.Context(), "p", "ecs", nil); return err },
-			"/api/work_pools/", `{"name":"p","type":"ecs"}`},
-		"create with template": {"POST /api/work_pools/", func(c *Client) error { _, err := c.CreateWorkPool(t.Context(), "p", "ecs", template); return err },
-			"/api/work_pools/", `{"base_job_template":{"variables":{}},"name":"p","type":"ecs"}`},
-		"template": {"PATCH /api/work_pools/p", func(c *Client) error { return c.SetBaseJobTemplate(t.Context(), "p", template) },
-			"/api/work_pools/p", `{"base_job_template":{"variables":{}}}`},
-		"heartbeat": {"POST /api/work_pools/p/workers/heartbeat", func(c *Client) error { return c.Heartbeat(t.Context(), "p", "w", 6500*time.Millisecond) },
-			"/api/work_pools/p/workers/heartbeat", `{"heartbeat_interval_seconds":7,"name":"w"}`},
+		"pool": {
+			"GET /api/work_pools/a%2Fb%20c", func(c *Client) error { _, err := c.ReadWorkPool(t.Context(), "a/b c"); return err },
+			"/api/work_pools/a%2Fb%20c", "",
+		},
+		"create": {
+			"POST /api/work_pools/", func(c *Client) error { _, err := c.CreateWorkPool(t.Context(), "p", "ecs", nil); return err },
+			"/api/work_pools/", `{"name":"p","type":"ecs"}`,
+		},
+		"create with template": {
+			"POST /api/work_pools/", func(c *Client) error { _, err := c.CreateWorkPool(t.Context(), "p", "ecs", template); return err },
+			"/api/work_pools/", `{"base_job_template":{"variables":{}},"name":"p","type":"ecs"}`,
+		},
+		"template": {
+			"PATCH /api/work_pools/p", func(c *Client) error { return c.SetBaseJobTemplate(t.Context(), "p", template) },
+			"/api/work_pools/p", `{"base_job_template":{"variables":{}}}`,
+		},
+		"heartbeat": {
+			"POST /api/work_pools/p/workers/heartbeat", func(c *Client) error { return c.Heartbeat(t.Context(), "p", "w", 6500*time.Millisecond) },
+			"/api/work_pools/p/workers/heartbeat", `{"heartbeat_interval_seconds":7,"name":"w"}`,
+		},
 		"scheduled": {"POST /api/work_pools/p/get_scheduled_flow_runs", func(c *Client) error {
 			_, err := c.GetScheduledFlowRuns(t.Context(), "p", nil, when, 0)
 			return err
@@ -250,21 +275,33 @@ func TestCalls(t *testing.T) {
 			_, err := c.GetScheduledFlowRuns(t.Context(), "p", []string{"q"}, when, 3)
 			return err
 		}, "/api/work_pools/p/get_scheduled_flow_runs", `{"limit":3,"scheduled_before":"2026-11-23T04:25:45.397462Z","work_queue_names":["q"]}`},
-		"filter": {"POST /api/flow_runs/filter", func(c *Client) error { _, err := c.FilterFlowRuns(t.Context(), nil); return err },
-			"/api/flow_runs/filter", `{}`},
-		"states": {"GET /api/flow_run_states/", func(c *Client) error { _, err := c.FlowRunStates(t.Context(), "r"); return err },
-			"/api/flow_run_states/?flow_run_id=r", ""},
-		"pid": {"PATCH /api/flow_runs/r", func(c *Client) error { return c.SetInfrastructurePID(t.Context(), "r", &pid) },
-			"/api/flow_runs/r", `{"infrastructure_pid":"c::t"}`},
-		"no pid": {"PATCH /api/flow_runs/r", func(c *Client) error { return c.SetInfrastructurePID(t.Context(), "r", nil) },
-			"/api/flow_runs/r", `{"infrastructure_pid":null}`},
-		"labels": {"PATCH /api/flow_runs/r/labels", func(c *Client) error { return c.SetLabels(t.Context(), "r", map[string]string{"a": "b"}) },
-			"/api/flow_runs/r/labels", `{"a":"b"}`},
+		"filter": {
+			"POST /api/flow_runs/filter", func(c *Client) error { _, err := c.FilterFlowRuns(t.Context(), nil); return err },
+			"/api/flow_runs/filter", `{}`,
+		},
+		"states": {
+			"GET /api/flow_run_states/", func(c *Client) error { _, err := c.FlowRunStates(t.Context(), "r"); return err },
+			"/api/flow_run_states/?flow_run_id=r", "",
+		},
+		"pid": {
+			"PATCH /api/flow_runs/r", func(c *Client) error { return c.SetInfrastructurePID(t.Context(), "r", &pid) },
+			"/api/flow_runs/r", `{"infrastructure_pid":"c::t"}`,
+		},
+		"no pid": {
+			"PATCH /api/flow_runs/r", func(c *Client) error { return c.SetInfrastructurePID(t.Context(), "r", nil) },
+			"/api/flow_runs/r", `{"infrastructure_pid":null}`,
+		},
+		"labels": {
+			"PATCH /api/flow_runs/r/labels", func(c *Client) error { return c.SetLabels(t.Context(), "r", map[string]string{"a": "b"}) },
+			"/api/flow_runs/r/labels", `{"a":"b"}`,
+		},
 		"lease": {"POST /api/v2/concurrency_limits/leases/l/renew", func(c *Client) error {
 			return c.RenewConcurrencyLease(t.Context(), "l", 5*time.Minute)
 		}, "/api/v2/concurrency_limits/leases/l/renew", `{"lease_duration":300}`},
-		"block": {"GET /api/block_documents/b", func(c *Client) error { _, err := c.BlockDocument(t.Context(), "b"); return err },
-			"/api/block_documents/b?include_secrets=true", ""},
+		"block": {
+			"GET /api/block_documents/b", func(c *Client) error { _, err := c.BlockDocument(t.Context(), "b"); return err },
+			"/api/block_documents/b?include_secrets=true", "",
+		},
 		"block by name": {"GET /api/block_types/slug/s/block_documents/name/n", func(c *Client) error {
 			_, err := c.BlockDocumentByName(t.Context(), "s", "n")
 			return err

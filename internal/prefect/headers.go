@@ -55,9 +55,11 @@ func (c *Client) addCustomHeaders(h http.Header, warn bool) {
 func (c *Client) socketHeaders(authorization string) http.Header {
 	h := http.Header{}
 	c.addCustomHeaders(h, false)
-	for _, name := range []string{"Connection", "Upgrade", "Host", "Content-Length", "Transfer-Encoding", "Te", "Trailer",
+	for _, name := range []string{
+		"Connection", "Upgrade", "Host", "Content-Length", "Transfer-Encoding", "Te", "Trailer",
 		"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept"} {
+		"Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept",
+	} {
 		h.Del(name)
 	}
 	h.Set("User-Agent", userAgent)

@@ -48,9 +48,13 @@ func TestBackOff(t *testing.T) {
 		"Retry-After past": {answers(status(429, "Retry-After", "Sat, 01 Jan 1990 00:00:00 GMT"), status(201)), Options{MaxRetries: 5}, []time.Duration{0}, 0},
 		"Retry-After odd":  {answers(status(429, "Retry-After", "soon"), status(201)), Options{MaxRetries: 5}, []time.Duration{2 * second}, 0},
 		"Retry-After inf":  {answers(status(429, "Retry-After", "inf"), status(201)), Options{MaxRetries: 5}, []time.Duration{2 * second}, 0},
-		"maintenance": {answers(status(503, "Prefect-Maintenance", "true"), status(503, "Prefect-Maintenance", "true"),
-			status(503, "Prefect-Maintenance", "true"), status(503, "Prefect-Maintenance", "true", "Retry-After", "60"), status(201)),
-			Options{MaxRetries: 1}, []time.Duration{second, second, second, 60 * second}, 0},
+		"maintenance": {
+			answers(status(503, "Prefect-Maintenance", "true"), status(503, "Prefect-Maintenance", "true"),
+				status(503, "Prefect-Maintenance", "true"), status(503, "Prefect-Maintenance", "true", "Retry-After", "60"), status(201)),
+			Options{MaxRetries: 1},
+			[]time.Duration{second, second, second, 60 * second},
+			0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // begins at midnight of 2000-01-01

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ func copyLines(r *os.File, tail *ring, out io.Writer) {
 	chunk := make([]byte, 4096)
 	emit := func(line []byte) {
 		tail.add(strings.TrimSuffix(string(line), "\r"))
-		_, _ = out.Write(append(line[:len(line):len(line)], '\n')) // the worker's console is not the run's concern
+		_, _ = out.Write(append(slices.Clip(line), '\n')) // the worker's console is not the run's concern
 	}
 	for {
 		n, err := r.Read(chunk)

@@ -54,7 +54,7 @@ func (w *Worker) cancel(ctx, work context.Context, a *attempt) {
 		return
 	}
 	if run.StartTime != nil && !a.endsWithin(ctx, w.opts.CancelGrace) {
-		if run, err = w.readRun(ctx, a.run.ID); err != nil || ctx.Err() != nil {
+		if _, err = w.readRun(ctx, a.run.ID); err != nil || ctx.Err() != nil {
 			w.cancelOver(a)
 			return
 		}

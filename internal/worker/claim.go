@@ -100,13 +100,11 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 }
 
 // forceCancelled ends a run as Cancelled whatever its state.
-func (w *Worker) forceCancelled(ctx context.Context, flowRunID, message string) bool {
+func (w *Worker) forceCancelled(ctx context.Context, flowRunID, message string) {
 	_, err := w.propose(ctx, flowRunID, proposal{
 		state: prefect.State{Type: prefect.StateCancelled, Name: "Cancelled", Message: message}, force: true,
 	})
 	if err != nil && !errors.Is(err, prefect.ErrNotFound) {
 		w.log.Error("Mark flow run as cancelled", "flow_run", flowRunID, "error", err)
-		return false
 	}
-	return true
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -100,9 +101,7 @@ func (w *Worker) related(run prefect.FlowRun, flow prefect.Flow, deployment *pre
 	}
 	all = append(all, resource("flow", run.FlowID, flow.Name))
 	flowRun := resource("flow-run", run.ID, run.Name)
-	for name, value := range infrastructure {
-		flowRun[name] = value
-	}
+	maps.Copy(flowRun, infrastructure)
 	all = append(all, flowRun)
 	slices.Sort(tags)
 	for _, tag := range slices.Compact(tags) {

@@ -143,10 +143,14 @@ func TestEnvironmentOfARun(t *testing.T) {
 		Unset: []string{"PREFECT_API_KEY", "PREFECT__DEPLOYMENT_NAME"},
 	})
 	want := []launch.EnvVar{
-		{Name: "PREFECT_API_URL", Value: "other"}, {Name: "PREFECT_HOME", Value: "h"},
-		{Name: "PREFECT__FLOW_RUN_ID", Value: "r"}, {Name: "PREFECT__WORKER_NAME", Value: "w1"},
-		{Name: "PREFECT__FLOW_ID", Value: "f"}, {Name: "PREFECT__FLOW_NAME", Value: "flow"},
-		{Name: "PREFECT__DEPLOYMENT_ID", Value: "d"}, {Name: "MINE", Value: "1"},
+		{Name: "PREFECT_API_URL", Value: "other"},
+		{Name: "PREFECT_HOME", Value: "h"},
+		{Name: "PREFECT__FLOW_RUN_ID", Value: "r"},
+		{Name: "PREFECT__WORKER_NAME", Value: "w1"},
+		{Name: "PREFECT__FLOW_ID", Value: "f"},
+		{Name: "PREFECT__FLOW_NAME", Value: "flow"},
+		{Name: "PREFECT__DEPLOYMENT_ID", Value: "d"},
+		{Name: "MINE", Value: "1"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 
 	"faber/internal/jobtemplate"
 	"faber/internal/launch"
@@ -111,9 +112,7 @@ func (w *Worker) labels(s *submission, pool launch.Pool, configured map[string]s
 			labels["prefect.io/deployment-updated"] = s.deployment.Updated
 		}
 	}
-	for name, value := range configured {
-		labels[name] = value
-	}
+	maps.Copy(labels, configured)
 	return labels
 }
 

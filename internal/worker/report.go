@@ -70,7 +70,7 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 		return w.giveBack(work, run, defeat{kind: defeatInterrupted, cause: a.exit.Message, hint: a.exit.Hint}), nil
 	case launch.ExitStopped:
 		if w.draining.Load() {
-			return w.reportShutdown(work, a, run), nil
+			return w.reportShutdown(work, run), nil
 		}
 	}
 	w.runLog(run.ID, slog.LevelError, "%s", sentences(a.exit.Message, a.exit.Hint))
@@ -165,7 +165,7 @@ func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error)
 
 // reportShutdown is for a child that ended because this worker had to. A run
 // that had not begun loses nothing and goes back to the pool.
-func (w *Worker) reportShutdown(work context.Context, a *attempt, run prefect.FlowRun) string {
+func (w *Worker) reportShutdown(work context.Context, run prefect.FlowRun) string {
 	cause := fmt.Sprintf("Worker '%s' was shut down while the flow run's process ran; the process was stopped.", w.name)
 	if run.StateType == prefect.StatePending && run.DeploymentID != "" {
 		return w.giveBack(work, run, defeat{kind: defeatShutdown, cause: cause})

@@ -158,7 +158,7 @@ func (w *Worker) syncOverREST(ctx context.Context) error {
 	pool, err := w.api.ReadWorkPool(ctx, w.opts.Pool)
 	switch {
 	case errors.Is(err, prefect.ErrNotFound) && !w.opts.CreatePool:
-		return fmt.Errorf("Work pool '%s' not found!", w.opts.Pool) //nolint:staticcheck // Prefect's own words, searched for
+		return fmt.Errorf("Work pool '%s' not found!", w.opts.Pool)
 	case errors.Is(err, prefect.ErrNotFound):
 		if pool, err = w.createPool(ctx); err != nil {
 			return err

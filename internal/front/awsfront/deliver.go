@@ -186,7 +186,7 @@ func (t ruleTarget) message(event []byte) (string, error) {
 	if !ok || strings.ContainsAny(path, "[]*") {
 		return "", fmt.Errorf("input path %q is not supported", t.InputPath)
 	}
-	for _, name := range strings.Split(path, ".") {
+	for name := range strings.SplitSeq(path, ".") {
 		object, ok := v.(map[string]any)
 		if !ok {
 			return "", fmt.Errorf("input path %q leads nowhere", t.InputPath)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 
@@ -121,9 +122,7 @@ func (f *Front) servePatched(w http.ResponseWriter, r *http.Request, p patch, to
 		writeError(w, r, http.StatusBadGateway, "ServiceUnavailable", err.Error(), nil)
 		return
 	}
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.Header().Del("Content-Length")
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -337,9 +338,7 @@ func TestRealServiceAndScaling(t *testing.T) {
 
 	target := map[string]any{"ServiceNamespace": "ecs", "ResourceId": "service/c/w", "ScalableDimension": "ecs:service:DesiredCount"}
 	register := map[string]any{"MinCapacity": 1, "MaxCapacity": 3, "Tags": map[string]any{"a": "b"}}
-	for k, v := range target {
-		register[k] = v
-	}
+	maps.Copy(register, target)
 	arn := s.call(t, "application-autoscaling", "AnyScaleFrontendService.RegisterScalableTarget", register)["ScalableTargetARN"]
 	s.call(t, "application-autoscaling", "AnyScaleFrontendService.TagResource", map[string]any{"ResourceARN": arn, "Tags": map[string]any{"c": "d"}})
 	s.call(t, "application-autoscaling", "AnyScaleFrontendService.UntagResource", map[string]any{"ResourceARN": arn, "TagKeys": []string{"a"}})

@@ -58,7 +58,7 @@ type scope struct{ accessKey, region, service string }
 // scopeOf reads the scope from the Authorization header or, in a presigned
 // address, from the query. Nothing is verified: the emulators verify nothing.
 func scopeOf(r *http.Request) scope {
-	credential := ""
+	var credential string
 	if _, rest, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
 		credential, _, _ = strings.Cut(rest, ",")
 	} else {

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,9 +30,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, code, messag
 		return
 	}
 	body := map[string]any{"__type": code, "message": message}
-	for name, value := range extra {
-		body[name] = value
-	}
+	maps.Copy(body, extra)
 	data, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // Strings and maps of strings cannot fail.

@@ -38,8 +38,10 @@ type bundle struct {
 
 func setup(t *testing.T, o Options) *bundle {
 	t.Helper()
-	b := &bundle{http: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		seen: make(chan *http.Request, 100), frames: make(chan string, 100)}
+	b := &bundle{
+		http: &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		seen: make(chan *http.Request, 100), frames: make(chan string, 100),
+	}
 	server := httptest.NewServer(b)
 	u, err := url.Parse(server.URL)
 	if err != nil {
