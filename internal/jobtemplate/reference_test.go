@@ -120,6 +120,9 @@ func asPrefect(got *Resolved) map[string]any {
 	}
 	out["env"], out["labels"] = env, labels
 	out["command"] = orNil(got.Command)
+	if _, ok := out["name"]; !ok {
+		out["name"] = nil
+	}
 	return out
 }
 
