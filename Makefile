@@ -74,8 +74,8 @@ e2e: tools race ## The local stack end to end, in containers
 	CGO_ENABLED=1 FABER=$(CURDIR)/$(BIN) FABER_DEV_DIR=$(CURDIR)/$(DEV) $(GO) test -race -tags e2e -count=1 -timeout 14m -v ./e2e/
 
 .PHONY: test-terraform
-test-terraform: tools ## The Terraform module: its own tests, and applied to the emulator with every network mode
-	$(TEST_ENV) FABER_TEST_TERRAFORM=full $(GO) test -count=1 -timeout 45m -v -run 'TestModule|TestReal' ./internal/infra
+test-terraform: build ## The Terraform module: its own tests, then applied to the emulator with every network mode (about 8 min)
+	@./scripts/test-terraform
 
 .PHONY: fuzz
 fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)

@@ -3,8 +3,8 @@ package cli
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"faber/internal/image"
@@ -22,17 +22,16 @@ root. It is built here and needs no container engine.`,
 	}
 	cmd.PersistentFlags().StringVar(&binary, "binary", "", "static Linux binary of faber (default: this program)")
 	cmd.PersistentFlags().StringVar(&bundle, "ca-bundle", "", "PEM file of CA certificates (default: this machine's)")
-	worker := func() (image.Worker, error) {
+	build := func() (v1.Image, error) {
 		w := image.Worker{Binary: binary, CABundle: bundle}
-		if w.Binary != "" {
-			return w, nil
+		if w.Binary == "" {
+			executable, err := os.Executable()
+			if err != nil {
+				return nil, fmt.Errorf("find this program's file: %w", err)
+			}
+			w.Binary = executable
 		}
-		executable, err := os.Executable()
-		if err != nil {
-			return w, fmt.Errorf("find this program's file: %w", err)
-		}
-		w.Binary, err = filepath.EvalSymlinks(executable)
-		return w, err
+		return image.BuildWorker(w)
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:     "push <name>",
@@ -41,11 +40,7 @@ root. It is built here and needs no container engine.`,
 		Example: "  faber image push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/faber:1.0.0",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := worker()
-			if err != nil {
-				return err
-			}
-			img, err := image.BuildWorker(w)
+			img, err := build()
 			if err != nil {
 				return err
 			}
@@ -61,11 +56,7 @@ root. It is built here and needs no container engine.`,
 		Short: "Build the worker's image and write it as an archive for docker load",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			w, err := worker()
-			if err != nil {
-				return err
-			}
-			img, err := image.BuildWorker(w)
+			img, err := build()
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ package infra
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,15 +13,17 @@ import (
 
 // endpointVar names an AWS emulator to run the module against. A bare one leaves
 // a field of the service out, which shows as a change: the local stack puts a
-// front before it that fills it in. A bare one leaves
-// a field of the service out, which shows as a change: the local stack puts a
 // front before it that fills it in.
 const endpointVar = "FABER_TEST_AWS_ENDPOINT"
 
 // TestModuleOnEmulator applies the example for the local stack, finds nothing to
-// change, destroys it, and applies it again at once under the same name.
+// change, destroys it, and applies it again at once under the same name; then
+// with every other way to lay out the network.
 func TestModuleOnEmulator(t *testing.T) {
 	endpoint := os.Getenv(endpointVar)
+	if endpoint == "" && os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not set", endpointVar)
+	}
 	if endpoint == "" {
 		t.Skipf("SKIP module on emulator: %s is not set", endpointVar)
 	}
@@ -51,7 +54,13 @@ func TestModuleOnEmulator(t *testing.T) {
 			"prefect_api_key": canary, "prefect_account_id": "00000000-0000-0000-0000-000000000001", "prefect_workspace_id": "00000000-0000-0000-0000-000000000002",
 		}},
 	}
-	for range 2 {
+	for _, network := range []Vars{
+		{"nat_mode": "single"},
+		{"nat_mode": "single"}, // again at once, under the same names
+		{"nat_mode": "per_az", "az_count": 3},
+		{"nat_mode": "none", "az_count": 1},
+	} {
+		maps.Copy(in.Vars, network)
 		roundTrip(t, s, in)
 	}
 }
