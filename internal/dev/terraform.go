@@ -59,11 +59,14 @@ func (u *up) terraform(ctx context.Context, step *Step) error {
 	u.state.WorkerLog = u.outputs.String("log_group_name")
 	u.state.FlowLogs = u.outputs.String("flow_run_log_group_name")
 	u.state.QueueURL = u.outputs.String("events_queue_url")
-	if u.changes == 0 {
+	switch u.changes {
+	case 0:
 		step.Done("no changes (terraform %s)", found.Version)
-		return nil
+	case 1:
+		step.Done("1 resource changed (terraform %s)", found.Version)
+	default:
+		step.Done("%d resources changed (terraform %s)", u.changes, found.Version)
 	}
-	step.Done("%d resources changed (terraform %s)", u.changes, found.Version)
 	return nil
 }
 
