@@ -178,10 +178,7 @@ for request in sys.stdin:
 // TestAgainstPython compares with what Prefect's worker uses. FABER_TEST_PYTHON
 // names a Python that has Prefect installed.
 func TestAgainstPython(t *testing.T) {
-	python := os.Getenv("FABER_TEST_PYTHON")
-	if python == "" {
-		t.Skip("FABER_TEST_PYTHON is not set")
-	}
+	python := part(t, "FABER_TEST_PYTHON")
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-c", referenceScript)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

@@ -2,8 +2,10 @@ package ecs
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -17,13 +19,63 @@ import (
 	"faber/internal/launch"
 )
 
-// TestAgainstEmulator runs the life of a task against a server that others
-// wrote. FABER_TEST_AWS_ENDPOINT is the address of an AWS emulator.
-func TestAgainstEmulator(t *testing.T) {
-	endpoint := os.Getenv("FABER_TEST_AWS_ENDPOINT")
-	if endpoint == "" {
-		t.Skip("FABER_TEST_AWS_ENDPOINT is not set")
+// part returns what a variable names of this machine. A test without its part is
+// skipped for a user, and fails where all parts are expected.
+func part(t *testing.T, variable string) string {
+	t.Helper()
+	value := os.Getenv(variable)
+	if value == "" && os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not set", variable)
 	}
+	if value == "" {
+		t.Skipf("SKIP %s is not set", variable)
+	}
+	return value
+}
+
+// startMinistack starts the emulator without a container engine: tasks are only
+// marked as running.
+func startMinistack(t *testing.T, python string) (endpoint string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "hypercorn", "ministack.app:app", "--bind", address)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Wait()         //nolint:errcheck // it was killed
+	})
+	endpoint = "http://" + address
+	for deadline := time.Now().Add(time.Minute); ; {
+		res, err := http.Get(endpoint + "/_ministack/health") //nolint:noctx // bounded by the loop
+		if err == nil {
+			res.Body.Close()
+			http.DefaultClient.CloseIdleConnections()
+			return endpoint
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the emulator does not answer: %v", err)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// TestAgainstEmulator runs the life of a task against a server that others
+// wrote. FABER_TEST_MINISTACK names a Python that has ministack.
+func TestAgainstEmulator(t *testing.T) {
+	endpoint := startMinistack(t, part(t, "FABER_TEST_MINISTACK"))
 	load := func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
 		return config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{
 			config.WithRegion("us-east-1"), config.WithBaseEndpoint(endpoint),

@@ -18,8 +18,11 @@ import (
 // FABER_TEST_PYTHON names a Python that has Prefect installed.
 func TestAgainstPrefect(t *testing.T) {
 	python := os.Getenv("FABER_TEST_PYTHON")
+	if python == "" && os.Getenv("CI") == "true" {
+		t.Fatal("FABER_TEST_PYTHON is not set")
+	}
 	if python == "" {
-		t.Skip("FABER_TEST_PYTHON is not set")
+		t.Skip("SKIP FABER_TEST_PYTHON is not set")
 	}
 	reference := startReference(t, python)
 	source := testSource()
