@@ -54,12 +54,12 @@ func startMinistack(t *testing.T, python string) (endpoint string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // it was killed
+		cmd.Process.Kill() // it may have ended
+		cmd.Wait()         // it was killed
 	})
 	endpoint = "http://" + address
 	for deadline := time.Now().Add(time.Minute); ; {
-		res, err := http.Get(endpoint + "/_ministack/health") //nolint:noctx // bounded by the loop
+		res, err := http.Get(endpoint + "/_ministack/health")
 		if err == nil {
 			res.Body.Close()
 			http.DefaultClient.CloseIdleConnections()

@@ -90,7 +90,8 @@ func TestBackOffIsJittered(t *testing.T) {
 			}
 		}
 		waits := gaps(api)
-		if waits[0] < 1650*time.Millisecond || waits[0] > 2400*time.Millisecond {
+		// The lower bound is 2 s · log2(2^1.2 / (2^1.2 − 1)) = 1.6488 s.
+		if waits[0] < 1648*time.Millisecond || waits[0] > 2400*time.Millisecond {
 			t.Errorf("first wait %v", waits[0])
 		}
 		if waits[1] < 3*time.Second || waits[1] > 3600*time.Millisecond {
