@@ -74,10 +74,7 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	}
 	defer u.release()
 
-	steps := []struct {
-		name string
-		run  func(context.Context, *Step) error
-	}{
+	steps := []namedStep{
 		{"python", u.pythonEnvironments},
 		{"engine", u.containerEngine},
 		{"worker image", u.workerImage},

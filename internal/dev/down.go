@@ -40,23 +40,16 @@ func Down(ctx context.Context, o Options, purge bool) error {
 	}
 	defer lock.Unlock() //nolint:errcheck // ends with the process anyway
 	d := &down{options: o, layout: l, state: state}
-	for _, s := range []struct {
-		name string
-		run  func(context.Context, *Step) error
-	}{
+	err = steps.runAll(ctx, []namedStep{
 		{"processes", d.stopServers},
 		{"containers", d.removeContainers},
 		{"engine", d.stopEngine},
 		{"records", d.forget},
-	} {
-		if err := steps.Run(ctx, s.name, s.run); err != nil {
-			return err
-		}
+	})
+	if err != nil || !purge {
+		return err
 	}
-	if purge {
-		return removeFiles(l)
-	}
-	return nil
+	return removeFiles(l)
 }
 
 // removeFiles removes everything that is the stack's own.

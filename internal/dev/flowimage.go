@@ -197,9 +197,9 @@ func (u *up) installPrefect(ctx context.Context, step *Step, root string) error 
 	if err != nil {
 		return err
 	}
-	list := filepath.Join(u.Layout.Cache(), "requirements-prefect.txt")
-	if err := os.WriteFile(list, []byte(prefectRequirements), 0o600); err != nil {
-		return fmt.Errorf("write requirements: %w", err)
+	list, err := u.requirementsFile("prefect", prefectRequirements)
+	if err != nil {
+		return err
 	}
 	err = u.run(ctx, uv, "pip", "install", "--quiet", "--require-hashes", "--python-version", "3.11", "--only-binary", ":all:",
 		"--link-mode", "copy", "--target", filepath.Join(root, "opt/prefect"), "--requirements", list)
@@ -209,10 +209,8 @@ func (u *up) installPrefect(ctx context.Context, step *Step, root string) error 
 	if err := os.WriteFile(filepath.Join(root, "usr/local/bin/prefect"), []byte(prefectScript), 0o755); err != nil { //nolint:gosec // a program
 		return fmt.Errorf("write the prefect program: %w", err)
 	}
-	for _, link := range []string{"python"} {
-		if err := os.Symlink("python3", filepath.Join(root, "usr/bin", link)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("link python: %w", err)
-		}
+	if err := os.Symlink("python3", filepath.Join(root, "usr/bin/python")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("link python: %w", err)
 	}
 	step.Note("compiling it, so that every run starts faster")
 	compile := exec.CommandContext(ctx, "chroot", root, "/usr/bin/python3", "-m", "compileall", "-q", "-j", "0", "/opt/prefect")

@@ -18,19 +18,11 @@ func Install(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(o.Layout.Cache(), 0o750); err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
-	for _, s := range []struct {
-		name string
-		run  func(context.Context, *Step) error
-	}{
+	return o.Steps.runAll(ctx, []namedStep{
 		{"python", u.pythonEnvironments},
 		{"terraform", u.installTerraform},
 		{"engine", u.installEngine},
-	} {
-		if err := o.Steps.Run(ctx, s.name, s.run); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 func (u *up) installTerraform(ctx context.Context, step *Step) error {

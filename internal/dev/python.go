@@ -71,9 +71,9 @@ func (u *up) ensureVenv(ctx context.Context, step *Step, name, requirements stri
 	if err := os.RemoveAll(env.dir); err != nil {
 		return false, fmt.Errorf("remove an old Python environment: %w", err)
 	}
-	list := filepath.Join(u.Layout.Cache(), "requirements-"+name+".txt")
-	if err := os.WriteFile(list, []byte(requirements), 0o600); err != nil {
-		return false, fmt.Errorf("write requirements: %w", err)
+	list, err := u.requirementsFile(name, requirements)
+	if err != nil {
+		return false, err
 	}
 	step.Note("installing the Python packages of %s", name)
 	if err := u.run(ctx, uv, "venv", "--quiet", "--no-project", "--python", u.tools.python, env.dir); err != nil {
@@ -94,6 +94,15 @@ func (u *up) ensureVenv(ctx context.Context, step *Step, name, requirements stri
 	return true, nil
 }
 
+// requirementsFile writes locked requirements where the installers can read them.
+func (u *up) requirementsFile(name, requirements string) (string, error) {
+	list := filepath.Join(u.Layout.Cache(), "requirements-"+name+".txt")
+	if err := os.WriteFile(list, []byte(requirements), 0o600); err != nil {
+		return "", fmt.Errorf("write requirements: %w", err)
+	}
+	return list, nil
+}
+
 // ensureUV installs uv, the installer of Python packages, into an environment
 // that Python's own tools make.
 func (u *up) ensureUV(ctx context.Context, step *Step) (string, error) {
@@ -106,11 +115,11 @@ func (u *up) ensureUV(ctx context.Context, step *Step) (string, error) {
 	if err := u.bareVenv(ctx, step, env.dir); err != nil {
 		return "", err
 	}
-	list := filepath.Join(u.Layout.Cache(), "requirements-uv.txt")
-	if err := os.WriteFile(list, []byte(uvRequirements), 0o600); err != nil {
-		return "", fmt.Errorf("write requirements: %w", err)
+	list, err := u.requirementsFile("uv", uvRequirements)
+	if err != nil {
+		return "", err
 	}
-	err := u.run(ctx, env.bin("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+	err = u.run(ctx, env.bin("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 		"--require-hashes", "--requirement", list)
 	if err != nil {
 		return "", &Problem{

@@ -24,11 +24,9 @@ type State struct {
 	AccountID   string `json:"account_id"` // Prefect Cloud's ids, as the front plays them
 	WorkspaceID string `json:"workspace_id"`
 
-	Cluster   string `json:"cluster"` // ARN
-	Service   string `json:"service"`
-	FlowLogs  string `json:"flow_logs"` // log groups
-	QueueURL  string `json:"queue_url"`
-	WorkerLog string `json:"worker_logs"`
+	Cluster  string `json:"cluster"` // ARN
+	Service  string `json:"service"`
+	FlowLogs string `json:"flow_logs"` // log group
 }
 
 // PrefectURL is the root of the Prefect server on this machine.

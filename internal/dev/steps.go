@@ -45,6 +45,22 @@ func (s *Steps) Run(ctx context.Context, name string, run func(context.Context, 
 	return err
 }
 
+// namedStep is one step of a list of them.
+type namedStep struct {
+	name string
+	run  func(context.Context, *Step) error
+}
+
+// runAll carries out steps in order, up to the first that fails.
+func (s *Steps) runAll(ctx context.Context, steps []namedStep) error {
+	for _, step := range steps {
+		if err := s.Run(ctx, step.name, step.run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Note says what the step is doing now.
 func (t *Step) Note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

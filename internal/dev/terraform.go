@@ -56,9 +56,7 @@ func (u *up) terraform(ctx context.Context, step *Step) error {
 	}
 	u.state.Cluster = u.outputs.String("cluster_arn")
 	u.state.Service = u.outputs.String("service_name")
-	u.state.WorkerLog = u.outputs.String("log_group_name")
 	u.state.FlowLogs = u.outputs.String("flow_run_log_group_name")
-	u.state.QueueURL = u.outputs.String("events_queue_url")
 	switch u.changes {
 	case 0:
 		step.Done("no changes (terraform %s)", found.Version)

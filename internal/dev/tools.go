@@ -16,9 +16,8 @@ import (
 
 // tools are the programs of this machine that the stack uses.
 type tools struct {
-	python    string
-	terraform string // "" when it has to be installed first
-	engine    engineChoice
+	python string
+	engine engineChoice
 }
 
 // findTools looks for everything the stack needs and cannot bring itself. All
@@ -33,7 +32,7 @@ func findTools(ctx context.Context, o Options) (tools, error) {
 	if t.engine, err = chooseEngine(ctx, o, dockerHosts(o)); err != nil {
 		errs = append(errs, err)
 	}
-	if t.terraform, err = findTerraform(ctx, o); err != nil {
+	if err = checkTerraform(ctx, o); err != nil {
 		errs = append(errs, err)
 	}
 	if len(errs) == 1 {
@@ -62,12 +61,11 @@ func joinProblems(errs []error) error {
 	}
 }
 
-func findTerraform(ctx context.Context, o Options) (string, error) {
-	found, err := infra.Find(ctx, infra.FindOptions{Environ: o.Environ, InstallDir: o.Layout.Cache(), LookOnly: true})
-	if err != nil {
-		return "", err
-	}
-	return found.Path, nil
+// checkTerraform refuses one that is too old. That there is none is no obstacle:
+// it is installed when it is needed.
+func checkTerraform(ctx context.Context, o Options) error {
+	_, err := infra.Find(ctx, infra.FindOptions{Environ: o.Environ, InstallDir: o.Layout.Cache(), LookOnly: true})
+	return err
 }
 
 // pythonMinor is the oldest Python 3 that the locked requirements support.
