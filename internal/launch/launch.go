@@ -170,6 +170,17 @@ type Exit struct {
 type Hint struct {
 	PID       string
 	FlowRunID string // "" when the hint does not tell
+	Event     *Event // nil when the hint is only a hint
+}
+
+// Event is what the infrastructure itself told, for those who watch Prefect's events.
+type Event struct {
+	ID       string            // of the source event; the same when it is delivered again
+	At       time.Time         // when it happened, as the source says
+	Name     string            // "prefect.ecs.task.provisioning"
+	Resource map[string]string // the resource's labels, "prefect.resource.id" among them
+	Labels   map[string]string // the infrastructure's labels (for ECS: the task's tags), which name flow run, deployment, flow, pool, worker
+	Pending  string            // what to say in an InfrastructurePending state, e.g. "ECS task is provisioning."; "" when it is past that
 }
 
 // LogLine is one line of a job's own output.
