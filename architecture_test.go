@@ -57,10 +57,11 @@ var rooms = []room{
 	{"e2e", "", "asks the Prefect server and the emulator what faber did, never faber"},
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
+	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
-var testRooms = []string{"internal/launch/launchtest"}
+var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws"}
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{}

@@ -17,9 +17,9 @@ func TestCredentialsBlock(t *testing.T) {
 	l := newLauncher(t, f)
 	mustLaunch(t, l, testJob(block(map[string]any{
 		"aws_access_key_id": "AKIABLOCK", "aws_secret_access_key": "s3cret", "aws_session_token": "session", "region_name": "us-west-2",
-		"aws_client_parameters": map[string]any{"use_ssl": true, "verify": nil, "endpoint_url": f.server.URL, "config": nil},
+		"aws_client_parameters": map[string]any{"use_ssl": true, "verify": nil, "endpoint_url": f.URL, "config": nil},
 	})))
-	header := f.lastHeader("RunTask")
+	header := last(t, f, "RunTask").Header
 	if got := header.Get("Authorization"); !strings.Contains(got, "Credential=AKIABLOCK/") || !strings.Contains(got, "/us-west-2/ecs/") {
 		t.Errorf("signed as %q", got)
 	}
@@ -27,7 +27,7 @@ func TestCredentialsBlock(t *testing.T) {
 		t.Error("no session token")
 	}
 	mustLaunch(t, l, testJob(block(map[string]any{})))
-	if got := f.lastHeader("RunTask").Get("Authorization"); !strings.Contains(got, "Credential=machine/") || !strings.Contains(got, "/eu-central-1/") {
+	if got := last(t, f, "RunTask").Header.Get("Authorization"); !strings.Contains(got, "Credential=machine/") || !strings.Contains(got, "/eu-central-1/") {
 		t.Errorf("an empty block is signed as %q", got)
 	}
 }
@@ -43,7 +43,7 @@ func TestAssumedRole(t *testing.T) {
 	handle := mustLaunch(t, l, job)
 	job.ClaimID = "next"
 	mustLaunch(t, l, job)
-	asked := f.made("AssumeRole")
+	asked := f.Bodies("AssumeRole")
 	if len(asked) != 1 {
 		t.Fatalf("%d sessions for two launches", len(asked))
 	}
@@ -56,7 +56,7 @@ func TestAssumedRole(t *testing.T) {
 	if _, err := l.Describe(t.Context(), []launch.Handle{handle}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.lastHeader("DescribeTasks").Get("Authorization"); !strings.Contains(got, "Credential=assumed/") {
+	if got := last(t, f, "DescribeTasks").Header.Get("Authorization"); !strings.Contains(got, "Credential=assumed/") {
 		t.Errorf("the task is looked at as %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
+	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
 	"faber/internal/launch/launchtest"
 )
@@ -52,9 +53,9 @@ func withLogs(configuration map[string]any) {
 	set("arn:aws:iam::123456789012:role/execution", "task_definition", "executionRoleArn")(configuration)
 }
 
-func newLauncher(t testing.TB, f *fakeAWS, changes ...func(*Options)) *Launcher {
+func newLauncher(t testing.TB, f *fakeaws.Server, changes ...func(*Options)) *Launcher {
 	t.Helper()
-	o := Options{LoadConfig: f.load, maxBackoff: time.Millisecond, queueWait: time.Millisecond}
+	o := Options{LoadConfig: loadFrom(f), maxBackoff: time.Millisecond, queueWait: time.Millisecond}
 	for _, change := range changes {
 		change(&o)
 	}
@@ -67,7 +68,7 @@ func newLauncher(t testing.TB, f *fakeAWS, changes ...func(*Options)) *Launcher 
 }
 
 func TestConformance(t *testing.T) {
-	var f *fakeAWS
+	var f *fakeaws.Server
 	pool := launch.Pool{ID: uuid.NewString(), Name: "suite pool"}
 	job := func(t *testing.T, changes ...func(map[string]any)) launch.Job {
 		job := launchtest.NewJob(t, pool)
@@ -77,14 +78,12 @@ func TestConformance(t *testing.T) {
 	launchtest.Run(t, launchtest.Harness{
 		New: func(t *testing.T) launch.Launcher {
 			f = newFakeAWS(t)
-			f.addQueue("events")
+			f.AddQueue("events")
 			return newLauncher(t, f, func(o *Options) { o.Queue = "events" })
 		},
 		Job: func(t *testing.T, script launchtest.Script) launch.Job {
 			job := job(t, withLogs)
-			f.mu.Lock()
-			f.scripts[job.FlowRunID] = script
-			f.mu.Unlock()
+			f.Script(job.FlowRunID, fakeaws.Script(script))
 			return job
 		},
 		MissingPID: "default::arn:aws:ecs:eu-central-1:123456789012:task/default/00000000000000000000000000000000",
@@ -93,11 +92,9 @@ func TestConformance(t *testing.T) {
 		},
 		Unlaunchable: func(t *testing.T) launch.Job { return job(t, set("nowhere", "cluster")) },
 		Started: func(t *testing.T, flowRunID string) int {
-			f.mu.Lock()
-			defer f.mu.Unlock()
 			n := 0
-			for _, task := range f.tasks {
-				if overriddenRun(task.request) == flowRunID {
+			for _, task := range f.Tasks() {
+				if task.FlowRunID() == flowRunID {
 					n++
 				}
 			}

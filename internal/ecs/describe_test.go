@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
 )
 
@@ -30,7 +31,7 @@ func TestDescribeCallsByTheHundred(t *testing.T) {
 	if err != nil || len(seen) != len(handles) {
 		t.Fatalf("%d observations of %d, %v", len(seen), len(handles), err)
 	}
-	if got := len(f.made("DescribeTasks")); got != 7 {
+	if got := len(f.Bodies("DescribeTasks")); got != 7 {
 		t.Errorf("%d calls, want 3 + 3 + 1", got)
 	}
 }
@@ -57,7 +58,7 @@ func TestOneBadIdentifierHidesNoOther(t *testing.T) {
 func TestDescribeErrorsKeepTheRest(t *testing.T) {
 	f := newFakeAWS(t)
 	l := newLauncher(t, f)
-	f.fail("DescribeTasks", fault{code: "AccessDeniedException", message: "no"})
+	f.Fail("DescribeTasks", fakeaws.Fault{Code: "AccessDeniedException", Message: "no"})
 	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: taskPID("default", "x")}, {PID: "junk"}})
 	if err == nil || len(seen) != 1 {
 		t.Errorf("%v, %v", seen, err)
@@ -68,7 +69,7 @@ func TestAPlaceWithoutCredentialsHidesNoOther(t *testing.T) {
 	f := newFakeAWS(t)
 	l := newLauncher(t, f, func(o *Options) {
 		o.LoadConfig = func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
-			loaded, err := f.load(ctx, options...)
+			loaded, err := loadFrom(f)(ctx, options...)
 			if loaded.Region == "eu-west-1" {
 				return aws.Config{}, errors.New("no such profile")
 			}
@@ -76,7 +77,7 @@ func TestAPlaceWithoutCredentialsHidesNoOther(t *testing.T) {
 		}
 	})
 	live := mustLaunch(t, l, testJob())
-	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: strings.ReplaceAll(live.PID, region, "eu-west-1")}, live})
+	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: strings.ReplaceAll(live.PID, fakeaws.Region, "eu-west-1")}, live})
 	if err == nil || len(seen) != 1 || seen[0].Handle.PID != live.PID {
 		t.Errorf("seen %v, %v", seen, err)
 	}
@@ -92,12 +93,12 @@ func TestDeregistersAfterTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := len(f.made("DeregisterTaskDefinition")); got != 1 {
+	if got := len(f.Bodies("DeregisterTaskDefinition")); got != 1 {
 		t.Errorf("%d deregistrations", got)
 	}
 	job.ClaimID = "next"
 	mustLaunch(t, l, job)
-	if got := len(f.made("RegisterTaskDefinition")); got != 2 {
+	if got := len(f.Bodies("RegisterTaskDefinition")); got != 2 {
 		t.Errorf("%d registrations", got)
 	}
 }
@@ -154,10 +155,10 @@ func TestStopReason(t *testing.T) {
 	if err := l.Stop(t.Context(), handle, "cancelled", time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.made("StopTask")[0]["reason"]; got != "Stopped by Prefect worker" {
+	if got := f.Bodies("StopTask")[0]["reason"]; got != "Stopped by Prefect worker" {
 		t.Errorf("reason %q", got)
 	}
-	f.fail("StopTask", fault{code: "AccessDeniedException", message: "no"})
+	f.Fail("StopTask", fakeaws.Fault{Code: "AccessDeniedException", Message: "no"})
 	if err := l.Stop(t.Context(), handle, "", 0); err == nil {
 		t.Error("a refused stop passed for done")
 	}

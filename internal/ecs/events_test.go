@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
 )
 
@@ -49,42 +50,42 @@ func eventually(t *testing.T, what string, so func() bool) {
 
 func TestHintsComeFromEvents(t *testing.T) {
 	f := newFakeAWS(t)
-	f.addQueue("events")
+	f.AddQueue("events")
 	l := newLauncher(t, f, func(o *Options) { o.Queue = "events" })
-	f.send("events", taskEventBody("run-1"), "not json", `{"detail-type":"Other"}`, `{"detail-type":"ECS Task State Change","detail":{"taskArn":"a","clusterArn":"c"}}`,
+	f.Send("events", taskEventBody("run-1"), "not json", `{"detail-type":"Other"}`, `{"detail-type":"ECS Task State Change","detail":{"taskArn":"a","clusterArn":"c"}}`,
 		`{"detail-type":"ECS Task State Change","detail":{"taskArn":"arn:t2","clusterArn":"arn:c","startedBy":"faber/pool"}}`)
 	if got, want := nextHint(t, l), (launch.Hint{PID: "arn:c::arn:t", FlowRunID: "run-1"}); got != want {
 		t.Errorf("hint %+v, want %+v", got, want)
 	}
-	if f.queued("events") != 5 {
+	if f.Queued("events") != 5 {
 		t.Error("messages were deleted before their hints were handed over")
 	}
 	if got := nextHint(t, l); got.PID != "arn:c::arn:t2" || got.FlowRunID != "" {
 		t.Errorf("hint %+v", got)
 	}
-	eventually(t, "the queue is empty", func() bool { return f.queued("events") == 0 })
+	eventually(t, "the queue is empty", func() bool { return f.Queued("events") == 0 })
 	if got, want := l.EventStats(), (EventStats{Received: 5, Handed: 2, Malformed: 1, Foreign: 2}); got != want {
 		t.Errorf("counts %+v, want %+v", got, want)
 	}
-	asked := f.made("ReceiveMessage")[0]
+	asked := f.Bodies("ReceiveMessage")[0]
 	if asked["MaxNumberOfMessages"] != 10.0 || asked["WaitTimeSeconds"] != 20.0 {
 		t.Errorf("asked %v", asked)
 	}
-	if len(f.made("DescribeTasks")) != 0 {
+	if len(f.Bodies("DescribeTasks")) != 0 {
 		t.Error("reading events described tasks")
 	}
 }
 
 func TestUntakenHintsStayInTheQueue(t *testing.T) {
 	f := newFakeAWS(t)
-	f.addQueue("events")
-	l := newLauncher(t, f, func(o *Options) { o.Queue = f.server.URL + "/123456789012/events" })
-	f.send("events", taskEventBody("run-1"))
+	f.AddQueue("events")
+	l := newLauncher(t, f, func(o *Options) { o.Queue = f.URL + "/123456789012/events" })
+	f.Send("events", taskEventBody("run-1"))
 	eventually(t, "it was received", func() bool { return l.EventStats().Received == 1 })
 	if err := l.Close(0); err != nil {
 		t.Fatal(err)
 	}
-	if f.queued("events") != 1 {
+	if f.Queued("events") != 1 {
 		t.Error("the message is gone")
 	}
 }
@@ -113,9 +114,9 @@ func TestMissingQueueIsPickedUp(t *testing.T) {
 	l := newLauncher(t, f, func(o *Options) {
 		o.Queue, o.Logger = "later", slog.New(slog.NewTextHandler(&log, nil))
 	})
-	eventually(t, "it was looked for several times", func() bool { return len(f.made("GetQueueUrl")) > 3 })
-	f.addQueue("later")
-	f.send("later", taskEventBody("run-1"))
+	eventually(t, "it was looked for several times", func() bool { return len(f.Bodies("GetQueueUrl")) > 3 })
+	f.AddQueue("later")
+	f.Send("later", taskEventBody("run-1"))
 	if got := nextHint(t, l); got.FlowRunID != "run-1" {
 		t.Errorf("hint %+v", got)
 	}
@@ -126,10 +127,10 @@ func TestMissingQueueIsPickedUp(t *testing.T) {
 
 func TestReadingTheQueueGoesOnAfterErrors(t *testing.T) {
 	f := newFakeAWS(t)
-	f.addQueue("events")
-	f.fail("ReceiveMessage", fault{status: 500, code: "InternalError", message: "x"}, fault{status: 500, code: "InternalError", message: "x"})
+	f.AddQueue("events")
+	f.Fail("ReceiveMessage", fakeaws.Fault{Status: 500, Code: "InternalError", Message: "x"}, fakeaws.Fault{Status: 500, Code: "InternalError", Message: "x"})
 	l := newLauncher(t, f, func(o *Options) { o.Queue = "events" })
-	f.send("events", taskEventBody("run-1"))
+	f.Send("events", taskEventBody("run-1"))
 	nextHint(t, l)
 }
 

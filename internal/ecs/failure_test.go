@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
 )
 
@@ -17,42 +18,42 @@ func TestLaunchFailures(t *testing.T) {
 	tests := []struct {
 		name   string
 		op     string
-		fault  fault
+		fault  fakeaws.Fault
 		change []func(map[string]any)
 		kind   launch.FailureKind
 		want   string
 	}{
-		{"throttled", "RunTask", fault{code: "ThrottlingException", message: "Rate exceeded"}, nil, launch.FailureRetry, "(ThrottlingException) when calling the RunTask operation: Rate exceeded"},
-		{"server error", "RunTask", fault{status: 500, code: "ServerException", message: "Service Unavailable."}, nil, launch.FailureRetry, "ServerException"},
-		{"unknown 5xx", "RunTask", fault{status: 502, code: "Weird", message: "bad gateway"}, nil, launch.FailureRetry, "bad gateway"},
-		{"lost replies", "RunTask", fault{lost: true}, nil, launch.FailureRetry, "AWS could not be reached"},
-		{"throttled registration", "RegisterTaskDefinition", fault{code: "ThrottlingException", message: "Too many concurrent attempts"}, nil, launch.FailureRetry, "RegisterTaskDefinition"},
-		{"throttled description", "DescribeTaskDefinition", fault{code: "ThrottlingException", message: "Rate exceeded"}, nil, launch.FailureRetry, "DescribeTaskDefinition"},
-		{"throttled network", "DescribeVpcs", fault{status: 503, code: "RequestLimitExceeded", message: "Request limit exceeded."}, nil, launch.FailureRetry, "RequestLimitExceeded"},
-		{"expired", "RunTask", fault{code: "ExpiredTokenException", message: "The security token included in the request is expired"}, nil, launch.FailureRetry, "ExpiredTokenException"},
-		{"cluster", "RunTask", fault{code: "ClusterNotFoundException", message: "Cluster not found."}, nil, launch.FailurePermanent, "Failed to run ECS task, cluster 'default' not found. Confirm that the cluster is configured in your region."},
-		{"no instances", "RunTask", fault{code: "InvalidParameterException", message: "No Container Instances were found in your cluster."}, []func(map[string]any){set("EC2", "task_run_request", "launchType")}, launch.FailureCapacity, "does not appear to have any container instances"},
-		{"logger args", "RunTask", fault{code: "ClientException", message: "failed to validate logger args: AccessDeniedException"}, []func(map[string]any){withLogs}, launch.FailurePermanent, "the attached execution role does not appear to have sufficient permissions"},
-		{"Spot not attached", "RunTask", fault{code: "InvalidParameterException", message: "The specified capacity provider 'FARGATE_SPOT' was not found."}, nil, launch.FailurePermanent, "due to a capacity provider error"},
-		{"capacity", "RunTask", fault{code: "ClientException", message: "Capacity is unavailable at this time. Please try again later"}, nil, launch.FailureCapacity, "due to a capacity provider error"},
-		{"quota", "RunTask", fault{code: "ClientException", message: "You've reached the limit on the number of vCPUs you can run concurrently"}, nil, launch.FailureCapacity, "quota is used up"},
-		{"security group", "RunTask", fault{code: "InvalidParameterException", message: "The security group 'sg-1' does not exist"}, nil, launch.FailurePermanent, "due to a network configuration error"},
-		{"overrides too long", "RunTask", fault{code: "InvalidParameterException", message: "Container Overrides length must be at most 8192"}, nil, launch.FailurePermanent, "8192 characters"},
-		{"pass role", "RunTask", fault{code: "AccessDeniedException", message: "User: x is not authorized to perform: iam:PassRole on resource: y"}, nil, launch.FailurePermanent, "may not pass the task's roles"},
-		{"denied", "RunTask", fault{code: "AccessDeniedException", message: "User: x is not authorized to perform: ecs:RunTask"}, nil, launch.FailurePermanent, "not authorized to perform: ecs:RunTask"},
-		{"keys", "RunTask", fault{code: "UnrecognizedClientException", message: "The security token included in the request is invalid."}, nil, launch.FailurePermanent, "does not accept the worker's credentials"},
-		{"execution role", "RegisterTaskDefinition", fault{code: "ClientException", message: "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'"}, nil, launch.FailurePermanent, "needs an execution role"},
-		{"anything else", "RunTask", fault{code: "ClientException", message: "No."}, nil, launch.FailurePermanent, "An error occurred (ClientException) when calling the RunTask operation: No."},
+		{"throttled", "RunTask", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded"}, nil, launch.FailureRetry, "(ThrottlingException) when calling the RunTask operation: Rate exceeded"},
+		{"server error", "RunTask", fakeaws.Fault{Status: 500, Code: "ServerException", Message: "Service Unavailable."}, nil, launch.FailureRetry, "ServerException"},
+		{"unknown 5xx", "RunTask", fakeaws.Fault{Status: 502, Code: "Weird", Message: "bad gateway"}, nil, launch.FailureRetry, "bad gateway"},
+		{"lost replies", "RunTask", fakeaws.Fault{Lost: true}, nil, launch.FailureRetry, "AWS could not be reached"},
+		{"throttled registration", "RegisterTaskDefinition", fakeaws.Fault{Code: "ThrottlingException", Message: "Too many concurrent attempts"}, nil, launch.FailureRetry, "RegisterTaskDefinition"},
+		{"throttled description", "DescribeTaskDefinition", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded"}, nil, launch.FailureRetry, "DescribeTaskDefinition"},
+		{"throttled network", "DescribeVpcs", fakeaws.Fault{Status: 503, Code: "RequestLimitExceeded", Message: "Request limit exceeded."}, nil, launch.FailureRetry, "RequestLimitExceeded"},
+		{"expired", "RunTask", fakeaws.Fault{Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}, nil, launch.FailureRetry, "ExpiredTokenException"},
+		{"cluster", "RunTask", fakeaws.Fault{Code: "ClusterNotFoundException", Message: "Cluster not found."}, nil, launch.FailurePermanent, "Failed to run ECS task, cluster 'default' not found. Confirm that the cluster is configured in your region."},
+		{"no instances", "RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "No Container Instances were found in your cluster."}, []func(map[string]any){set("EC2", "task_run_request", "launchType")}, launch.FailureCapacity, "does not appear to have any container instances"},
+		{"logger args", "RunTask", fakeaws.Fault{Code: "ClientException", Message: "failed to validate logger args: AccessDeniedException"}, []func(map[string]any){withLogs}, launch.FailurePermanent, "the attached execution role does not appear to have sufficient permissions"},
+		{"Spot not attached", "RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "The specified capacity provider 'FARGATE_SPOT' was not found."}, nil, launch.FailurePermanent, "due to a capacity provider error"},
+		{"capacity", "RunTask", fakeaws.Fault{Code: "ClientException", Message: "Capacity is unavailable at this time. Please try again later"}, nil, launch.FailureCapacity, "due to a capacity provider error"},
+		{"quota", "RunTask", fakeaws.Fault{Code: "ClientException", Message: "You've reached the limit on the number of vCPUs you can run concurrently"}, nil, launch.FailureCapacity, "quota is used up"},
+		{"security group", "RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "The security group 'sg-1' does not exist"}, nil, launch.FailurePermanent, "due to a network configuration error"},
+		{"overrides too long", "RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "Container Overrides length must be at most 8192"}, nil, launch.FailurePermanent, "8192 characters"},
+		{"pass role", "RunTask", fakeaws.Fault{Code: "AccessDeniedException", Message: "User: x is not authorized to perform: iam:PassRole on resource: y"}, nil, launch.FailurePermanent, "may not pass the task's roles"},
+		{"denied", "RunTask", fakeaws.Fault{Code: "AccessDeniedException", Message: "User: x is not authorized to perform: ecs:RunTask"}, nil, launch.FailurePermanent, "not authorized to perform: ecs:RunTask"},
+		{"keys", "RunTask", fakeaws.Fault{Code: "UnrecognizedClientException", Message: "The security token included in the request is invalid."}, nil, launch.FailurePermanent, "does not accept the worker's credentials"},
+		{"execution role", "RegisterTaskDefinition", fakeaws.Fault{Code: "ClientException", Message: "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'"}, nil, launch.FailurePermanent, "needs an execution role"},
+		{"anything else", "RunTask", fakeaws.Fault{Code: "ClientException", Message: "No."}, nil, launch.FailurePermanent, "An error occurred (ClientException) when calling the RunTask operation: No."},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFakeAWS(t)
-			f.fail(test.op, test.fault, test.fault, test.fault)
+			f.Fail(test.op, test.fault, test.fault, test.fault)
 			failure := mustFail(t, newLauncher(t, f), testJob(test.change...), test.kind, test.want)
 			if failure.Hint == "" && test.kind != launch.FailureRetry {
 				t.Error("no hint")
 			}
-			if got := len(f.made(test.op)); got > callAttempts {
+			if got := len(f.Bodies(test.op)); got > callAttempts {
 				t.Errorf("%d calls of %s", got, test.op)
 			}
 		})
@@ -66,12 +67,12 @@ func TestRunTaskFailures(t *testing.T) {
 		"AGENT": "agent",
 	} {
 		f := newFakeAWS(t)
-		f.failures = []map[string]any{{"reason": reason, "detail": "more"}}
+		f.Failures(fakeaws.Failure{Reason: reason, Detail: "more"})
 		failure := mustFail(t, newLauncher(t, f), testJob(), launch.FailureCapacity, "Failed to run ECS task: "+reason)
 		if !strings.Contains(failure.Hint, hint) {
 			t.Errorf("%s: hint %q", reason, failure.Hint)
 		}
-		if got := len(f.made("RunTask")); got != 1 {
+		if got := len(f.Bodies("RunTask")); got != 1 {
 			t.Errorf("%s: %d calls", reason, got)
 		}
 	}
@@ -82,19 +83,19 @@ func TestRunTaskFailures(t *testing.T) {
 func TestLostReplies(t *testing.T) {
 	f := newFakeAWS(t)
 	l := newLauncher(t, f)
-	f.fail("RunTask", fault{lost: true})
+	f.Fail("RunTask", fakeaws.Fault{Lost: true})
 	mustLaunch(t, l, testJob())
-	if len(f.tasks) != 1 {
-		t.Fatalf("%d tasks after a lost reply", len(f.tasks))
+	if len(f.Tasks()) != 1 {
+		t.Fatalf("%d tasks after a lost reply", len(f.Tasks()))
 	}
 	job := testJob()
 	job.ClaimID = "second claim"
-	f.fail("RunTask", fault{lost: true}, fault{lost: true}, fault{lost: true})
+	f.Fail("RunTask", fakeaws.Fault{Lost: true}, fakeaws.Fault{Lost: true}, fakeaws.Fault{Lost: true})
 	mustFail(t, l, job, launch.FailureRetry, "")
 	first := mustLaunch(t, l, job)
 	again := mustLaunch(t, l, job)
-	if len(f.tasks) != 2 || first.PID != again.PID {
-		t.Errorf("%d tasks, %q and %q", len(f.tasks), first.PID, again.PID)
+	if len(f.Tasks()) != 2 || first.PID != again.PID {
+		t.Errorf("%d tasks, %q and %q", len(f.Tasks()), first.PID, again.PID)
 	}
 }
 
@@ -110,11 +111,11 @@ func TestConflictAdopts(t *testing.T) {
 	if adopted := mustLaunch(t, l, job); adopted.PID != first.PID || adopted.WorkerName != "w2" {
 		t.Errorf("adopted %+v, want %q", adopted, first.PID)
 	}
-	f.fail("DescribeTasks", fault{code: "AccessDeniedException", message: "no"})
+	f.Fail("DescribeTasks", fakeaws.Fault{Code: "AccessDeniedException", Message: "no"})
 	if adopted := mustLaunch(t, l, job); adopted.PID != first.PID {
 		t.Errorf("adopted %q without a description, want %q", adopted.PID, first.PID)
 	}
-	f.fail("RunTask", fault{code: "ConflictException", message: "short-id"})
+	f.Fail("RunTask", fakeaws.Fault{Code: "ConflictException", Message: "short-id"})
 	mustFail(t, l, job, launch.FailureRetry, "short-id")
 }
 
@@ -137,7 +138,7 @@ func TestNoRegion(t *testing.T) {
 	f := newFakeAWS(t)
 	l := newLauncher(t, f, func(o *Options) {
 		o.LoadConfig = func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
-			loaded, err := f.load(ctx, options...)
+			loaded, err := loadFrom(f)(ctx, options...)
 			loaded.Region, loaded.BaseEndpoint, loaded.ConfigSources = "", nil, nil
 			return loaded, err
 		}
@@ -166,7 +167,7 @@ func TestGovernorHoldsBack(t *testing.T) {
 		target := &launch.Failure{}
 		_ = errors.As(err, &target)
 		return target
-	}(); failure.Kind != launch.FailureRetry || len(f.made("RunTask")) != 0 {
-		t.Errorf("%+v after %d calls", failure, len(f.made("RunTask")))
+	}(); failure.Kind != launch.FailureRetry || len(f.Bodies("RunTask")) != 0 {
+		t.Errorf("%+v after %d calls", failure, len(f.Bodies("RunTask")))
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
 )
 
@@ -88,8 +89,8 @@ func mustFail(t *testing.T, l *Launcher, job launch.Job, kind launch.FailureKind
 func TestDefaultRequests(t *testing.T) {
 	f := newFakeAWS(t)
 	handle := mustLaunch(t, newLauncher(t, f), testJob())
-	golden(t, "default-definition", f.made("RegisterTaskDefinition")[0])
-	golden(t, "default-run-task", f.made("RunTask")[0])
+	golden(t, "default-definition", f.Bodies("RegisterTaskDefinition")[0])
+	golden(t, "default-run-task", f.Bodies("RunTask")[0])
 	if !strings.HasPrefix(handle.PID, "arn:aws:ecs:eu-central-1:123456789012:cluster/default::arn:aws:ecs:eu-central-1:123456789012:task/default/") {
 		t.Errorf("pid %q", handle.PID)
 	}
@@ -139,12 +140,12 @@ func TestFullRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	handle := mustLaunch(t, l, job)
-	golden(t, "full-definition", f.made("RegisterTaskDefinition")[0])
-	golden(t, "full-run-task", f.made("RunTask")[0])
+	golden(t, "full-definition", f.Bodies("RegisterTaskDefinition")[0])
+	golden(t, "full-run-task", f.Bodies("RunTask")[0])
 	if !strings.HasPrefix(handle.PID, "blue::arn:aws:ecs:") {
 		t.Errorf("pid %q does not begin with the configured cluster", handle.PID)
 	}
-	everySent, _ := json.Marshal([]any{f.made("RegisterTaskDefinition"), f.made("RunTask")})
+	everySent, _ := json.Marshal([]any{f.Bodies("RegisterTaskDefinition"), f.Bodies("RunTask")})
 	if strings.Contains(string(everySent), "pnu_secret") {
 		t.Error("the API key was sent in clear text")
 	}
@@ -152,17 +153,17 @@ func TestFullRequests(t *testing.T) {
 
 func TestPreviewIsWhatIsSent(t *testing.T) {
 	f := newFakeAWS(t)
-	l := newLauncher(t, f, func(o *Options) { o.Region = region })
+	l := newLauncher(t, f, func(o *Options) { o.Region = fakeaws.Region })
 	job := testJob(everything)
 	preview, err := l.Preview(job)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustLaunch(t, l, job)
-	if len(f.made("DescribeVpcs")) != 1 {
+	if len(f.Bodies("DescribeVpcs")) != 1 {
 		t.Error("the preview asked AWS")
 	}
-	sent := f.made("RunTask")[0]
+	sent := f.Bodies("RunTask")[0]
 	sent["taskDefinition"] = "my-family"
 	shown := map[string]any{}
 	encoded, _ := json.Marshal(preview.RunTask)
@@ -180,10 +181,10 @@ func TestDefinitionsAreUsedAgain(t *testing.T) {
 	l := newLauncher(t, f)
 	expect := func(when string, registered, described int) {
 		t.Helper()
-		if got := len(f.made("RegisterTaskDefinition")); got != registered {
+		if got := len(f.Bodies("RegisterTaskDefinition")); got != registered {
 			t.Errorf("%s: %d registrations, want %d", when, got, registered)
 		}
-		if got := len(f.made("DescribeTaskDefinition")); got != described {
+		if got := len(f.Bodies("DescribeTaskDefinition")); got != described {
 			t.Errorf("%s: %d descriptions, want %d", when, got, described)
 		}
 	}
@@ -207,13 +208,7 @@ func TestDefinitionsAreUsedAgain(t *testing.T) {
 	run(fresh, set(2048.0, "task_definition", "cpu"), set(4096.0, "task_definition", "memory"))
 	expect("after a restart, the latest", 2, 3)
 
-	f.mu.Lock()
-	for _, revisions := range f.definitions {
-		for _, d := range revisions {
-			d.status = "INACTIVE"
-		}
-	}
-	f.mu.Unlock()
+	f.Deregister()
 	run(fresh, set(2048.0, "task_definition", "cpu"), set(4096.0, "task_definition", "memory"))
 	expect("after somebody deregistered it", 3, 4)
 }
@@ -233,7 +228,7 @@ func TestManyLaunchesRegisterOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for op, want := range map[string]int{"RegisterTaskDefinition": 1, "DescribeTaskDefinition": 1, "DescribeVpcs": 1, "DescribeSubnets": 1, "RunTask": 15} {
-		if got := len(f.made(op)); got != want {
+		if got := len(f.Bodies(op)); got != want {
 			t.Errorf("%d calls of %s, want %d", got, op, want)
 		}
 	}
@@ -241,9 +236,9 @@ func TestManyLaunchesRegisterOnce(t *testing.T) {
 
 func TestTaggingDefinitionsDenied(t *testing.T) {
 	f := newFakeAWS(t)
-	f.fail("RegisterTaskDefinition", fault{code: "AccessDeniedException", message: "User is not authorized to perform: ecs:TagResource"})
+	f.Fail("RegisterTaskDefinition", fakeaws.Fault{Code: "AccessDeniedException", Message: "User is not authorized to perform: ecs:TagResource"})
 	mustLaunch(t, newLauncher(t, f), testJob())
-	made := f.made("RegisterTaskDefinition")
+	made := f.Bodies("RegisterTaskDefinition")
 	if len(made) != 2 || made[0]["tags"] == nil || made[1]["tags"] != nil {
 		t.Errorf("registrations: %v", made)
 	}
@@ -251,13 +246,10 @@ func TestTaggingDefinitionsDenied(t *testing.T) {
 
 func TestUserDefinition(t *testing.T) {
 	f := newFakeAWS(t)
-	f.definitions["theirs"] = []*fakeDefinition{{
-		arn: "arn:aws:ecs:eu-central-1:123456789012:task-definition/theirs:1", status: "ACTIVE",
-		body: map[string]any{
-			"family": "theirs", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"},
-			"containerDefinitions": []any{map[string]any{"name": "flow", "secrets": []any{map[string]any{"name": "PREFECT_API_KEY", "valueFrom": "arn:s"}}}},
-		},
-	}}
+	f.PutDefinition(map[string]any{
+		"family": "theirs", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"},
+		"containerDefinitions": []any{map[string]any{"name": "flow", "secrets": []any{map[string]any{"name": "PREFECT_API_KEY", "valueFrom": "arn:s"}}}},
+	})
 	l := newLauncher(t, f, func(o *Options) { o.RefusePlaintextCredentials = true })
 	for i, name := range []string{"theirs", "theirs:1", "arn:aws:ecs:eu-central-1:123456789012:task-definition/theirs:1", "theirs:1"} {
 		var warned []string
@@ -274,15 +266,15 @@ func TestUserDefinition(t *testing.T) {
 			t.Errorf("warnings: %q", warned)
 		}
 	}
-	last := f.made("RunTask")[3]
+	last := f.Bodies("RunTask")[3]
 	container := last["overrides"].(map[string]any)["containerOverrides"].([]any)[0].(map[string]any)
 	if last["taskDefinition"] != "arn:aws:ecs:eu-central-1:123456789012:task-definition/theirs:1" || container["name"] != "flow" {
 		t.Errorf("request %v", last)
 	}
-	if got := len(f.made("RegisterTaskDefinition")); got != 0 {
+	if got := len(f.Bodies("RegisterTaskDefinition")); got != 0 {
 		t.Errorf("%d registrations", got)
 	}
-	if got := len(f.made("DescribeTaskDefinition")); got != 3 {
+	if got := len(f.Bodies("DescribeTaskDefinition")); got != 3 {
 		t.Errorf("%d descriptions, want 3: a revision is read once", got)
 	}
 	missing := testJob(set("nobodys", "task_run_request", "taskDefinition"))
@@ -319,8 +311,8 @@ func TestCredentialsInClearText(t *testing.T) {
 				t.Errorf("no %s in the hint %q", way, failure.Hint)
 			}
 		}
-		if len(f.made("RunTask")) != 0 {
-			t.Errorf("%d RunTask", len(f.made("RunTask")))
+		if len(f.Bodies("RunTask")) != 0 {
+			t.Errorf("%d RunTask", len(f.Bodies("RunTask")))
 		}
 	})
 	t.Run("the worker's own secrets", func(t *testing.T) {
@@ -329,11 +321,11 @@ func TestCredentialsInClearText(t *testing.T) {
 			o.SecretARN, o.AuthStringSecretARN, o.RefusePlaintextCredentials = arn, arn, true
 		})
 		mustLaunch(t, l, job)
-		sent, _ := json.Marshal([]any{f.made("RegisterTaskDefinition"), f.made("RunTask")})
+		sent, _ := json.Marshal([]any{f.Bodies("RegisterTaskDefinition"), f.Bodies("RunTask")})
 		if strings.Contains(string(sent), "pnu_secret") || strings.Contains(string(sent), "admin:x") {
 			t.Error("sent in clear text")
 		}
-		container := f.made("RegisterTaskDefinition")[0]["containerDefinitions"].([]any)[0].(map[string]any)
+		container := f.Bodies("RegisterTaskDefinition")[0]["containerDefinitions"].([]any)[0].(map[string]any)
 		want := []any{map[string]any{"name": "PREFECT_API_KEY", "valueFrom": arn}, map[string]any{"name": "PREFECT_API_AUTH_STRING", "valueFrom": arn}}
 		if diff := cmp.Diff(want, container["secrets"]); diff != "" {
 			t.Error(diff)
@@ -366,7 +358,7 @@ func TestPlacement(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFakeAWS(t)
 			mustLaunch(t, newLauncher(t, f), testJob(test.change))
-			request, d := f.made("RunTask")[0], f.made("RegisterTaskDefinition")[0]
+			request, d := f.Bodies("RunTask")[0], f.Bodies("RegisterTaskDefinition")[0]
 			if diff := cmp.Diff([]any{test.launchType, test.strategy, test.compatibility}, []any{request["launchType"], request["capacityProviderStrategy"], d["requiresCompatibilities"]}); diff != "" {
 				t.Error(diff)
 			}
@@ -374,7 +366,7 @@ func TestPlacement(t *testing.T) {
 			if test.containerSized != (container["cpu"] == 1024.0 && container["memory"] == 2048.0) {
 				t.Errorf("container %v", container)
 			}
-			if bridge := d["networkMode"] == nil; bridge != (request["networkConfiguration"] == nil) || bridge && len(f.made("DescribeVpcs")) > 0 {
+			if bridge := d["networkMode"] == nil; bridge != (request["networkConfiguration"] == nil) || bridge && len(f.Bodies("DescribeVpcs")) > 0 {
 				t.Errorf("network mode %v with network %v", d["networkMode"], request["networkConfiguration"])
 			}
 		})
@@ -399,7 +391,8 @@ func TestNetworks(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFakeAWS(t)
-			f.defaultVPC, f.subnets["vpc-3"] = test.vpc, []string{}
+			f.DefaultVPC(test.vpc)
+			f.AddVPC("vpc-3")
 			failure := mustFail(t, newLauncher(t, f), testJob(test.change...), launch.FailurePermanent, test.want)
 			if failure.Hint == "" {
 				t.Error("no hint")
@@ -410,7 +403,7 @@ func TestNetworks(t *testing.T) {
 		f := newFakeAWS(t)
 		own := map[string]any{"awsvpcConfiguration": map[string]any{"subnets": []any{"subnet-x"}}}
 		mustLaunch(t, newLauncher(t, f), testJob(set(own, "task_run_request", "networkConfiguration")))
-		if diff := cmp.Diff(any(own), f.made("RunTask")[0]["networkConfiguration"]); diff != "" || len(f.made("DescribeVpcs")) != 0 {
+		if diff := cmp.Diff(any(own), f.Bodies("RunTask")[0]["networkConfiguration"]); diff != "" || len(f.Bodies("DescribeVpcs")) != 0 {
 			t.Error(diff)
 		}
 	})
@@ -418,14 +411,12 @@ func TestNetworks(t *testing.T) {
 		f := newFakeAWS(t)
 		l := newLauncher(t, f)
 		mustLaunch(t, l, testJob())
-		f.mu.Lock()
-		f.subnets["vpc-1"] = []string{"subnet-new"}
-		f.mu.Unlock()
-		f.fail("RunTask", fault{code: "InvalidParameterException", message: "The subnet ID 'subnet-a' does not exist"})
+		f.AddVPC("vpc-1", "subnet-new")
+		f.Fail("RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "The subnet ID 'subnet-a' does not exist"})
 		job := testJob()
 		job.ClaimID = "next"
 		mustLaunch(t, l, job)
-		made := f.made("RunTask")
+		made := f.Bodies("RunTask")
 		network := made[len(made)-1]["networkConfiguration"].(map[string]any)["awsvpcConfiguration"].(map[string]any)
 		if diff := cmp.Diff([]any{"subnet-new"}, network["subnets"]); diff != "" {
 			t.Error(diff)
@@ -461,7 +452,7 @@ func TestDefinitionChecks(t *testing.T) {
 }
 
 func TestPlace(t *testing.T) {
-	here := func(o *Options) { o.Region = region }
+	here := func(o *Options) { o.Region = fakeaws.Region }
 	inIreland := block(map[string]any{"region_name": "eu-west-1"})
 	f := newFakeAWS(t)
 	for _, test := range []struct {
@@ -484,7 +475,7 @@ func TestPlace(t *testing.T) {
 			}
 		})
 	}
-	if calls := len(f.made("RunTask")) + len(f.made("DescribeTaskDefinition")); calls != 0 {
+	if calls := len(f.Bodies("RunTask")) + len(f.Bodies("DescribeTaskDefinition")); calls != 0 {
 		t.Errorf("%d calls", calls)
 	}
 	l := newLauncher(t, f)
