@@ -11,6 +11,7 @@ BIN         := bin/faber
 DEV         := .dev
 PREFECT     := $(CURDIR)/$(DEV)/cache/python-prefect/bin/prefect
 PREFECT_PY  := $(CURDIR)/$(DEV)/cache/python-prefect/bin/python
+REFERENCE   := $(CURDIR)/$(DEV)/cache/python-reference/bin/prefect
 AWS_PY      := $(CURDIR)/$(DEV)/cache/python-aws/bin/python
 LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME    ?= 10m
@@ -76,6 +77,22 @@ e2e: tools race ## The local stack end to end, in containers
 .PHONY: test-terraform
 test-terraform: build ## The Terraform module: its own tests, then applied to the emulator with every network mode (about 8 min)
 	@./scripts/test-terraform
+
+.PHONY: reference
+reference: tools
+	@./scripts/install-reference
+
+CONFORMANCE = CONFORMANCE_RESULTS=$(CURDIR)/$(DEV)/conformance/$(1).json CONFORMANCE_WORKER=$(1) FABER=$(CURDIR)/$(BIN) \
+	FABER_TEST_PREFECT=$(PREFECT) FABER_TEST_REFERENCE=$(REFERENCE) FABER_TEST_MINISTACK=$(AWS_PY) \
+	$(GO) test -tags conformance -count=1 -parallel 6 -timeout 45m ./conformance/
+
+.PHONY: conformance
+conformance: reference ## The worker protocol, item by item, on faber (at most 45 min)
+	@$(call CONFORMANCE,faber)
+
+.PHONY: compare
+compare: reference ## The same on Prefect's own worker, and both columns into docs/conformance.md
+	@$(call CONFORMANCE,python)
 
 .PHONY: fuzz
 fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)

@@ -58,10 +58,12 @@ var rooms = []room{
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
+	{"internal/fake/relay", "", "between a worker and a real Prefect server, and nothing of either"},
+	{"conformance", "", "starts a worker as a program, and does not know whose"},
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
-var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws"}
+var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/relay"}
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{}
