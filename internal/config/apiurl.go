@@ -9,10 +9,9 @@ import (
 )
 
 const (
-	apiURLName      = "PREFECT_API_URL"
-	apiKeyName      = "PREFECT_API_KEY"
-	cloudURLName    = "PREFECT_CLOUD_API_URL"
-	defaultCloudURL = "https://api.prefect.cloud/api"
+	apiURLName   = "PREFECT_API_URL"
+	apiKeyName   = "PREFECT_API_KEY"
+	cloudURLName = "PREFECT_CLOUD_API_URL"
 )
 
 // whereToGet says where to find what a Cloud URL is built from.
@@ -29,8 +28,8 @@ func whereToGet(name string) string {
 
 // resolveAPI settles which API to use, and checks it.
 func (s *Settings) resolveAPI() []error {
-	s.CloudAPIURL = strings.TrimRight(strings.TrimSpace(s.text(cloudURLName, defaultCloudURL)), "/")
-	s.APIURL = strings.TrimRight(strings.TrimSpace(s.text(apiURLName, "")), "/")
+	s.CloudAPIURL = strings.TrimRight(strings.TrimSpace(s.text(cloudURLName)), "/")
+	s.APIURL = strings.TrimRight(strings.TrimSpace(s.text(apiURLName)), "/")
 	if s.APIURL == "" {
 		return s.buildCloudURL()
 	}
@@ -60,9 +59,9 @@ func (e *hintedError) UserHint() string { return e.hint }
 
 // buildCloudURL makes the URL of a workspace from its parts.
 func (s *Settings) buildCloudURL() []error {
-	s.AccountID = strings.TrimSpace(s.text(accountIDName, ""))
-	s.WorkspaceID = strings.TrimSpace(s.text(workspaceIDName, ""))
-	parts := map[string]string{apiKeyName: s.text(apiKeyName, ""), accountIDName: s.AccountID, workspaceIDName: s.WorkspaceID}
+	s.AccountID = strings.TrimSpace(s.text(accountIDName))
+	s.WorkspaceID = strings.TrimSpace(s.text(workspaceIDName))
+	parts := map[string]string{apiKeyName: s.text(apiKeyName), accountIDName: s.AccountID, workspaceIDName: s.WorkspaceID}
 	var missing, remedies []string
 	for _, name := range []string{apiKeyName, accountIDName, workspaceIDName} {
 		if parts[name] == "" {
@@ -115,7 +114,7 @@ func (s *Settings) checkIDs(accountFrom, workspaceFrom string) []error {
 // compareIDs warns of ids that the URL makes void.
 func (s *Settings) compareIDs() {
 	for _, id := range []struct{ name, used string }{{accountIDName, s.AccountID}, {workspaceIDName, s.WorkspaceID}} {
-		if set := s.text(id.name, ""); set != "" && !strings.EqualFold(set, id.used) {
+		if set := s.text(id.name); set != "" && !strings.EqualFold(set, id.used) {
 			s.warn("%s (%s) is ignored: %s (%s) names another one", id.name, s.Source(id.name), apiURLName, s.Source(apiURLName))
 		}
 	}

@@ -41,19 +41,22 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Source is where a value came from.
 type Source struct {
-	Kind  string // "env", "dotenv", "prefect.toml", "pyproject.toml", "profile <name>", "flag", "default", "built from ..."
+	Kind  string // "env", "dotenv", "prefect.toml", "pyproject.toml", "profile <name>", "default", "built from ..."
 	Where string // path of the file, "" when there is none
+	As    string // the name it is set under, when that is not the setting's own
+}
+
+// String is the source in words: "env", "dotenv /dir/.env".
+func (s Source) String() string {
+	text := strings.TrimSpace(s.Kind + " " + s.Where)
+	if s.As != "" {
+		text += " (" + s.As + ")"
+	}
+	return text
 }
 
 // NameValue is a setting as an environment variable.
 type NameValue struct{ Name, Value string }
-
-// Setting is one recognised setting that is set somewhere; a secret's value is masked.
-type Setting struct {
-	Name   string
-	Value  string
-	Source Source
-}
 
 // Lookup is what Load may see of the machine.
 type Lookup struct {
@@ -103,14 +106,31 @@ type Settings struct {
 	LogsBatchSize     int
 	LogsMaxSize       int
 
+	// The settings of prefect-aws that the worker obeys. Flow runs do not
+	// inherit them.
+	ObserverEnabled                bool
+	ObserverQueueName              string // Source says whether anybody set it
+	ObserverQueueRegion            string // "" is the machine's
+	ForwardCrashedRunLogs          bool
+	ForwardCrashedRunLogsMaxEvents int
+
+	Prompt       string // PREFECT_CLI_PROMPT: "True", "False", "" when it is for the terminal to say
 	Home         string // PREFECT_HOME
 	Profile      string // name of the profile in force
 	ProfilesPath string // file it is read from, "" for a built-in one
 
-	table    []known
+	table    []known // Prefect's
+	aws      []known
+	standard map[string]string // defaults, by name
 	found    map[string]found
+	altered  map[string]alteration
+	unknown  []Unknown
+	profile  profile
 	warnings []string
 }
+
+// alteration is a value in force that is not the one that was set.
+type alteration struct{ value, note string }
 
 // String names the API and the profile, and no value that may be secret.
 func (s *Settings) String() string {
@@ -123,9 +143,9 @@ func (s *Settings) GoString() string { return s.String() }
 // LogValue is String: the fields hold secrets.
 func (s *Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// Explicit lists every recognised setting that is explicitly set, in the order
-// of Prefect's settings model, secrets in clear: the environment that a flow
-// run inherits from its worker.
+// Explicit lists every recognised setting of Prefect's that is explicitly set,
+// in the order of Prefect's settings model, secrets in clear: the environment
+// that a flow run inherits from its worker.
 func (s *Settings) Explicit() []NameValue {
 	var all []NameValue
 	for _, k := range s.table {
@@ -136,28 +156,9 @@ func (s *Settings) Explicit() []NameValue {
 	return all
 }
 
-// All lists what Explicit lists, and faber's own two ids, for the eye: secrets
-// masked, with sources.
-func (s *Settings) All() []Setting {
-	var all []Setting
-	for _, k := range slices.Concat(s.table, ownSettings()) {
-		set := s.found[k.name]
-		switch {
-		case set.text == "":
-			continue
-		case k.kind == kindSecret || k.kind == kindHeaders:
-			set.text = mask
-		default:
-			set.text = withoutPassword(set.text)
-		}
-		all = append(all, Setting{k.name, set.text, set.source})
-	}
-	return all
-}
-
 // Warnings are doubts about the settings that do not keep a worker from starting.
 func (s *Settings) Warnings() []string {
-	if s.bool("PREFECT_SILENCE_API_URL_MISCONFIGURATION", false) {
+	if s.bool("PREFECT_SILENCE_API_URL_MISCONFIGURATION") {
 		return slices.DeleteFunc(slices.Clone(s.warnings), func(w string) bool { return strings.HasPrefix(w, apiURLName+" ") })
 	}
 	return slices.Clone(s.warnings)
@@ -168,8 +169,11 @@ func (s *Settings) Source(name string) Source {
 	if set, ok := s.found[name]; ok {
 		return set.source
 	}
-	return Source{Kind: "default"}
+	return Source{Kind: sourceDefault}
 }
+
+// IsSet reports that somebody set a setting, by its environment name.
+func (s *Settings) IsSet(name string) bool { return s.found[name].text != "" }
 
 // TLS is how to speak TLS to the API, nil when the defaults will do.
 func (s *Settings) TLS() (*tls.Config, error) {

@@ -33,6 +33,7 @@ type profile struct {
 	path    string // "" for a built-in one
 	values  map[string]any
 	warning string
+	by      Source // who chose it
 }
 
 // profile finds the profile in force. One that somebody named for this process
@@ -45,22 +46,26 @@ func (l Lookup) profile(f files) (profile, error) {
 		wantedBy = "PREFECT_PROFILE"
 	}
 	active, found, err := readProfiles(path)
-	if err != nil {
-		return profile{}, err
+	by := Source{Kind: "env"}
+	if wantedBy == "--profile" {
+		by.Kind = "flag"
 	}
-	if wanted != "" {
+	switch {
+	case err != nil:
+		return profile{name: wanted, path: path, by: by}, err
+	case wanted != "":
 		if values, ok := found[wanted]; ok {
-			return profile{name: wanted, path: path, values: values}, nil
+			return profile{name: wanted, path: path, values: values, by: by}, nil
 		}
 		if values, ok := builtinProfiles()[wanted]; ok {
-			return profile{name: wanted, values: values}, nil
+			return profile{name: wanted, values: values, by: by}, nil
 		}
-		return profile{}, unknownProfile(wanted, wantedBy, path, found)
+		return profile{name: wanted, path: path, by: by}, unknownProfile(wanted, wantedBy, path, found)
 	}
 	if values, ok := found[active]; ok {
-		return profile{name: active, path: path, values: values}, nil
+		return profile{name: active, path: path, values: values, by: Source{Kind: "active in", Where: path}}, nil
 	}
-	fallback := profile{name: builtinProfile, values: builtinProfiles()[builtinProfile]}
+	fallback := profile{name: builtinProfile, values: builtinProfiles()[builtinProfile], by: Source{Kind: sourceDefault}}
 	if _, builtin := builtinProfiles()[active]; active != "" && !builtin {
 		fallback.warning = fmt.Sprintf("the profile %q that %s calls active is not in it: the built-in profile %q is used", active, path, builtinProfile)
 	}

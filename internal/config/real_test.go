@@ -28,20 +28,37 @@ func prefectPython(t *testing.T) string {
 	return filepath.Join(filepath.Dir(executable), "python")
 }
 
-func TestTableIsPrefects(t *testing.T) {
-	python := prefectPython(t)
+// referencePython is a Python with prefect-aws, if FABER_TEST_REFERENCE names
+// one, else prefectPython.
+func referencePython(t *testing.T) (python string, withAWS bool) {
+	t.Helper()
+	if executable := os.Getenv("FABER_TEST_REFERENCE"); executable != "" {
+		return filepath.Join(filepath.Dir(executable), "python"), true
+	}
+	return prefectPython(t), false
+}
+
+func TestTablesArePrefects(t *testing.T) {
 	script, err := filepath.Abs("settings.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(python, script)
-	command.Dir = t.TempDir()
-	output, err := command.Output()
-	if err != nil {
-		t.Fatal(err)
+	python, withAWS := referencePython(t)
+	check := func(file, text string, args ...string) {
+		t.Helper()
+		command := exec.Command(python, append([]string{script}, args...)...)
+		command.Dir = t.TempDir()
+		output, err := command.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(text, string(output)); diff != "" {
+			t.Errorf("%s is not what settings.py prints (-%s +settings.py):\n%s", file, file, diff)
+		}
 	}
-	if diff := cmp.Diff(settingsText, string(output)); diff != "" {
-		t.Errorf("settings.txt is not what settings.py prints (-settings.txt +settings.py):\n%s", diff)
+	check("settings.txt", settingsText)
+	if withAWS {
+		check("settings-aws.txt", awsSettingsText, "aws")
 	}
 }
 

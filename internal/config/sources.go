@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -14,30 +16,33 @@ import (
 // source is one place where settings may be set.
 type source struct {
 	Source
-	find func(known) (any, bool)
+	find func(known) (value any, as string, ok bool) // as is the name that the setting has there
 }
 
 // flat is a source whose entries have the names of environment variables.
 func flat(from Source, value func(string) (any, bool)) source {
-	return source{from, func(k known) (any, bool) {
+	return source{from, func(k known) (any, string, bool) {
 		for _, name := range k.names() {
 			if v, ok := value(name); ok {
-				return v, true
+				return v, name, true
 			}
 		}
-		return nil, false
+		return nil, "", false
 	}}
 }
 
 // nested is a source whose entries are tables in tables.
 func nested(from Source, table map[string]any) source {
-	return source{from, func(k known) (any, bool) {
+	return source{from, func(k known) (any, string, bool) {
 		at := table
 		for _, key := range k.path[:len(k.path)-1] {
 			at, _ = at[key].(map[string]any)
 		}
 		value, ok := at[k.path[len(k.path)-1]]
-		return value, ok
+		if _, isTable := value.(map[string]any); isTable && k.kind != kindHeaders && k.kind != "other" {
+			return nil, "", false // a table of settings, as Prefect takes it
+		}
+		return value, k.name, ok
 	}}
 }
 
@@ -73,12 +78,9 @@ func (l Lookup) readFiles() (files, error) {
 
 // sources are in order, the highest first.
 func (l Lookup) sources(f files, p profile) []source {
-	values := func(m map[string]string) func(string) (any, bool) {
-		return func(name string) (any, bool) { v, ok := m[name]; return v, ok }
-	}
 	return []source{
 		flat(Source{Kind: "env"}, func(name string) (any, bool) { v, ok := l.env(name); return v, ok }),
-		flat(Source{Kind: "dotenv", Where: l.in(".env")}, values(f.dotenv)),
+		flat(Source{Kind: "dotenv", Where: l.in(".env")}, func(name string) (any, bool) { v, ok := inAnyCase(f.dotenv, name); return v, ok }),
 		nested(Source{Kind: "prefect.toml", Where: l.in("prefect.toml")}, f.prefect),
 		nested(Source{Kind: "pyproject.toml", Where: l.in("pyproject.toml")}, f.pyproject),
 		flat(Source{Kind: "profile " + p.name, Where: p.path}, func(name string) (any, bool) { v, ok := p.values[name]; return v, ok }),
@@ -99,6 +101,20 @@ func (l Lookup) env(name string) (string, bool) {
 		key, value, _ := strings.Cut(pair, "=")
 		if strings.EqualFold(key, name) {
 			return value, true
+		}
+	}
+	return "", false
+}
+
+// inAnyCase is a value of a .env file, whose names Prefect reads in any case.
+// The name as it is written everywhere wins, then the first in the alphabet.
+func inAnyCase(values map[string]string, name string) (string, bool) {
+	if value, ok := values[name]; ok {
+		return value, true
+	}
+	for _, other := range slices.Sorted(maps.Keys(values)) {
+		if strings.EqualFold(other, name) {
+			return values[other], true
 		}
 	}
 	return "", false
