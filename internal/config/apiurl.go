@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -97,6 +98,11 @@ func (s *Settings) buildCloudURL() []error {
 // checkIDs holds account and workspace to being UUIDs.
 func (s *Settings) checkIDs(accountFrom, workspaceFrom string) []error {
 	var problems []error
+	if rest := strings.TrimPrefix(s.APIURL, s.CloudAPIURL); rest != "" && s.AccountID != "" && s.WorkspaceID != "" &&
+		rest != "/accounts/"+s.AccountID+"/workspaces/"+s.WorkspaceID {
+		return []error{fmt.Errorf("%s (%s) is %s: set it to %s/accounts/%s/workspaces/%s, and nothing before or after",
+			apiURLName, s.Source(apiURLName), withoutPassword(s.APIURL), s.CloudAPIURL, s.AccountID, s.WorkspaceID)}
+	}
 	for _, id := range []struct{ what, value, from string }{
 		{"account", s.AccountID, accountFrom}, {"workspace", s.WorkspaceID, workspaceFrom},
 	} {
@@ -123,34 +129,73 @@ func (s *Settings) compareIDs() {
 // misconfiguredURL finds the usual slips. With a Cloud URL they are errors,
 // because it cannot work; any other host may have its own reasons.
 func (s *Settings) misconfiguredURL(parsed *url.URL) error {
-	host := strings.ToLower(parsed.Hostname())
-	cloudHost := strings.HasSuffix(host, ".prefect.cloud") || s.IsCloud
-	var slips []string
-	if host == "app.prefect.cloud" {
-		slips = append(slips, "app.prefect.cloud is the web page, the API is at api.prefect.cloud")
-	}
-	if strings.Contains(s.APIURL, "account/") {
-		slips = append(slips, "/account/ must be /accounts/")
-	}
-	if strings.Contains(s.APIURL, "workspace/") {
-		slips = append(slips, "/workspace/ must be /workspaces/")
-	}
-	if cloudHost && !s.IsCloud && host != "app.prefect.cloud" && !strings.HasPrefix(parsed.Path, "/api") {
-		slips = append(slips, "/api must follow the host")
-	}
-	if len(slips) == 0 {
+	slips := pathSlips(parsed)
+	isCloudHost := s.IsCloud || s.isCloudHost(parsed)
+	if !isCloudHost {
+		if path := strings.TrimRight(parsed.Path, "/"); !strings.HasSuffix(path, "/api") && !strings.Contains(path, "/api/") {
+			s.warn("%s (%s) is %s: a server's API ends in /api, as in %s/api", apiURLName, s.Source(apiURLName), withoutPassword(s.APIURL), parsed.Scheme+"://"+parsed.Host)
+		}
+		if len(slips) > 0 {
+			s.warn("%s (%s) may be wrong: %s, if this is Prefect Cloud", apiURLName, s.Source(apiURLName), strings.Join(slips, "; "))
+		}
 		return nil
 	}
-	if !cloudHost {
-		s.warn("%s (%s) may be wrong: %s, if this is Prefect Cloud", apiURLName, s.Source(apiURLName), strings.Join(slips, "; "))
+	slips = append(s.hostSlips(parsed), slips...)
+	if len(slips) == 0 && s.IsCloud {
 		return nil
 	}
 	account, workspace := cloudIDs(parsed.Path)
 	if account == "" || workspace == "" {
 		account, workspace = "<account id>", "<workspace id>"
 	}
+	if len(slips) == 0 {
+		slips = []string{"it is not below " + s.CloudAPIURL}
+	}
 	return fmt.Errorf("%s (%s) is %s: %s; set it to %s/accounts/%s/workspaces/%s", apiURLName, s.Source(apiURLName),
 		withoutPassword(s.APIURL), strings.Join(slips, "; "), s.CloudAPIURL, account, workspace)
+}
+
+// isCloudHost reports a host of the Prefect Cloud that is set: its API or, as
+// people copy it from the browser, its web page.
+func (s *Settings) isCloudHost(parsed *url.URL) bool {
+	cloud, err := url.Parse(s.CloudAPIURL)
+	if err != nil {
+		return false
+	}
+	host, api := strings.ToLower(parsed.Hostname()), strings.ToLower(cloud.Hostname())
+	web, hasWeb := strings.CutPrefix(api, "api.")
+	return host == api && parsed.Port() == cloud.Port() || hasWeb && (host == "app."+web || host == web)
+}
+
+// hostSlips are what is wrong before the path of a Cloud URL, and with its start.
+func (s *Settings) hostSlips(parsed *url.URL) []string {
+	cloud, err := url.Parse(s.CloudAPIURL)
+	if err != nil {
+		return nil
+	}
+	var slips []string
+	switch {
+	case !strings.EqualFold(parsed.Host, cloud.Host):
+		slips = append(slips, fmt.Sprintf("%s is the web page, the API is at %s", parsed.Host, cloud.Host))
+	case parsed.Scheme != cloud.Scheme:
+		slips = append(slips, fmt.Sprintf("it must begin with %s://", cloud.Scheme))
+	case parsed.Path != cloud.Path && !strings.HasPrefix(parsed.Path, cloud.Path+"/"):
+		slips = append(slips, cloud.Path+" must follow the host")
+	}
+	return slips
+}
+
+// pathSlips are parts of the web page's address, which has account and
+// workspace where the API has accounts and workspaces.
+func pathSlips(parsed *url.URL) []string {
+	var slips []string
+	parts := strings.Split(parsed.Path, "/")
+	for _, name := range []string{"account", "workspace"} {
+		if slices.Contains(parts, name) {
+			slips = append(slips, fmt.Sprintf("/%s/ must be /%ss/", name, name))
+		}
+	}
+	return slips
 }
 
 // cloudIDs reads the ids from a path of Cloud's API, or of its web page.

@@ -89,9 +89,9 @@ func leaves(under string, table map[string]any, known []string) []string {
 }
 
 // Nearest is the one of the names that the given one was probably meant to be,
-// "" when none is near: one slip in every four letters, two at least.
+// "" when none is near: one slip in every five letters, two at least, five at most.
 func Nearest(name string, names []string) string {
-	best, nearest := max(2, len(name)/5)+1, ""
+	best, nearest := min(max(2, len(strings.TrimPrefix(strings.ToUpper(name), "PREFECT_"))/5), 5)+1, ""
 	for _, other := range names {
 		if d := slips(strings.ToUpper(name), strings.ToUpper(other)); d < best {
 			best, nearest = d, other
