@@ -15,8 +15,9 @@ import (
 	"faber/internal/launch"
 )
 
-func taskPID(cluster, id string) string {
-	return cluster + "::arn:aws:ecs:eu-central-1:123456789012:task/" + cluster + "/" + id
+// taskPID is a PID of a task whose id is 32 times a digit.
+func taskPID(cluster, digit string) string {
+	return cluster + "::arn:aws:ecs:eu-central-1:123456789012:task/" + cluster + "/" + strings.Repeat(digit, 32)
 }
 
 func TestDescribeCallsByTheHundred(t *testing.T) {
@@ -24,9 +25,9 @@ func TestDescribeCallsByTheHundred(t *testing.T) {
 	l := newLauncher(t, f)
 	var handles []launch.Handle
 	for range 250 {
-		handles = append(handles, launch.Handle{PID: taskPID("default", "x")}, launch.Handle{PID: taskPID("blue", "y")})
+		handles = append(handles, launch.Handle{PID: taskPID("default", "1")}, launch.Handle{PID: taskPID("blue", "2")})
 	}
-	handles = append(handles, launch.Handle{PID: "4711"}, launch.Handle{PID: taskPID("gone", "z")})
+	handles = append(handles, launch.Handle{PID: "4711"}, launch.Handle{PID: taskPID("gone", "3")})
 	seen, err := l.Describe(t.Context(), handles)
 	if err != nil || len(seen) != len(handles) {
 		t.Fatalf("%d observations of %d, %v", len(seen), len(handles), err)
@@ -42,7 +43,7 @@ func TestOneBadIdentifierHidesNoOther(t *testing.T) {
 	live := mustLaunch(t, l, testJob())
 	handles := []launch.Handle{live}
 	for range 60 {
-		handles = append(handles, launch.Handle{PID: strings.Replace(taskPID("default", "bad_id"), "default::", strings.Split(live.PID, "::")[0]+"::", 1)})
+		handles = append(handles, launch.Handle{PID: live.PID[:strings.LastIndex(live.PID, "/")] + "/too-short"})
 	}
 	seen, err := l.Describe(t.Context(), handles)
 	if err != nil || len(seen) != len(handles) {
@@ -59,7 +60,7 @@ func TestDescribeErrorsKeepTheRest(t *testing.T) {
 	f := newFakeAWS(t)
 	l := newLauncher(t, f)
 	f.Fail("DescribeTasks", fakeaws.Fault{Code: "AccessDeniedException", Message: "no"})
-	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: taskPID("default", "x")}, {PID: "junk"}})
+	seen, err := l.Describe(t.Context(), []launch.Handle{{PID: taskPID("default", "1")}, {PID: "junk"}})
 	if err == nil || len(seen) != 1 {
 		t.Errorf("%v, %v", seen, err)
 	}

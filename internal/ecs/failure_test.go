@@ -115,7 +115,7 @@ func TestConflictAdopts(t *testing.T) {
 	if adopted := mustLaunch(t, l, job); adopted.PID != first.PID {
 		t.Errorf("adopted %q without a description, want %q", adopted.PID, first.PID)
 	}
-	f.Fail("RunTask", fakeaws.Fault{Code: "ConflictException", Message: "short-id"})
+	f.Fail("RunTask", fakeaws.Fault{Code: "ConflictException", Message: "used", Fields: map[string]any{"resourceIds": []any{"short-id"}}})
 	mustFail(t, l, job, launch.FailureRetry, "short-id")
 }
 

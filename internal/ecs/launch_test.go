@@ -247,7 +247,7 @@ func TestTaggingDefinitionsDenied(t *testing.T) {
 func TestUserDefinition(t *testing.T) {
 	f := newFakeAWS(t)
 	f.PutDefinition(map[string]any{
-		"family": "theirs", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"},
+		"family": "theirs", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"}, "cpu": "256", "memory": "512",
 		"containerDefinitions": []any{map[string]any{"name": "flow", "secrets": []any{map[string]any{"name": "PREFECT_API_KEY", "valueFrom": "arn:s"}}}},
 	})
 	l := newLauncher(t, f, func(o *Options) { o.RefusePlaintextCredentials = true })
@@ -320,6 +320,8 @@ func TestCredentialsInClearText(t *testing.T) {
 		l := newLauncher(t, f, func(o *Options) {
 			o.SecretARN, o.AuthStringSecretARN, o.RefusePlaintextCredentials = arn, arn, true
 		})
+		job := job
+		job.Configuration = resolved(withLogs)
 		mustLaunch(t, l, job)
 		sent, _ := json.Marshal([]any{f.Bodies("RegisterTaskDefinition"), f.Bodies("RunTask")})
 		if strings.Contains(string(sent), "pnu_secret") || strings.Contains(string(sent), "admin:x") {
@@ -429,13 +431,15 @@ func TestDefinitionChecks(t *testing.T) {
 		name   string
 		change []func(map[string]any)
 		want   string
+		ecs    string // what ECS says of it first, when nobody checked before
 	}{
-		{"container that is not there", []func(map[string]any){set("flow", "container_name")}, "Container 'flow' not found in task definition."},
-		{"network mode", []func(map[string]any){set("bridge", "task_definition", "networkMode")}, "Found network mode 'bridge' which is not compatible with launch type 'FARGATE'."},
+		{"container that is not there", []func(map[string]any){set("flow", "container_name")}, "Container 'flow' not found in task definition.", ""},
+		{"network mode", []func(map[string]any){set("bridge", "task_definition", "networkMode")}, "Found network mode 'bridge' which is not compatible with launch type 'FARGATE'.", "Fargate only supports network mode"},
 		{
 			"external",
 			[]func(map[string]any){set("EXTERNAL", "task_run_request", "launchType"), set([]any{"EXTERNAL"}, "task_definition", "requiresCompatibilities")},
 			"Task definition does not have 'FARGATE' in 'requiresCompatibilities' and cannot be used with launch type 'EXTERNAL'",
+			"",
 		},
 	}
 	for _, test := range tests {
@@ -446,7 +450,7 @@ func TestDefinitionChecks(t *testing.T) {
 			if err := l.Check(job); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("check gave %v", err)
 			}
-			mustFail(t, l, job, launch.FailurePermanent, test.want)
+			mustFail(t, l, job, launch.FailurePermanent, firstOf(test.ecs, test.want))
 		})
 	}
 }

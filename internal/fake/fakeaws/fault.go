@@ -2,20 +2,24 @@ package fakeaws
 
 import (
 	"encoding/json"
-	"encoding/xml"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
 )
 
-// A Fault is what happens to a call instead of, or on top of, its answer.
+// A Fault is what happens to a call instead of, or on top of, its answer. One
+// with nothing but a Delay slows the call down.
 type Fault struct {
-	Status        int    // HTTP; 0 is 400
-	Code, Message string // the error; without a code there is none
-	Lost          bool   // the call has its effect, and the connection breaks
-	Delay         time.Duration
-	Times         int             // how many calls it is for; 0 is one, below 0 all
-	When          func(Call) bool // nil: any call of the operation
+	Status        int            // HTTP; 0 is 400
+	Code, Message string         // the error; the code in AWS's own or its older SQS spelling
+	Fields        map[string]any // further fields of the error
+	Answer        map[string]any // JSON that is answered as a success, without any effect
+	Dropped       bool           // the connection breaks, and the call has no effect
+	Lost          bool           // the connection breaks, and the call has its effect
+	Delay         time.Duration  // passes before anything else
+	Times         int            // how many calls it is for; 0 is one, below 0 all
+	When          func(Call) bool
 }
 
 // Fail has the faults happen to the next calls of an operation, in this order.
@@ -54,16 +58,24 @@ func (f *Fault) before(w http.ResponseWriter, r *http.Request, call Call) bool {
 		return true
 	}
 	if f.Delay > 0 {
+		timer := time.NewTimer(f.Delay)
+		defer timer.Stop()
 		select {
-		case <-time.After(f.Delay):
+		case <-timer.C:
 		case <-r.Context().Done():
 			return false
 		}
 	}
-	if f.Lost || f.Code == "" && f.Status == 0 {
+	switch {
+	case f.Dropped:
+		panic(http.ErrAbortHandler)
+	case f.Answer != nil:
+		writeAnswer(w, call, f.Answer)
+	case f.Lost || f.Code == "" && f.Status == 0:
 		return true
+	default:
+		f.write(w, call)
 	}
-	f.write(w, call)
 	return false
 }
 
@@ -73,30 +85,44 @@ func (f *Fault) write(w http.ResponseWriter, call Call) {
 		status = http.StatusBadRequest
 	}
 	if call.query {
-		writeQueryFault(w, call, status, f)
+		w.Header().Set("Content-Type", "text/xml")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(f.xml(call.Service))) // the caller may have gone
 		return
 	}
 	w.Header().Set("Content-Type", call.contentType())
-	body := object{"__type": f.Code, "message": f.Message}
-	if f.Code == "ConflictException" {
-		body["resourceIds"] = []string{f.Message}
+	kind := f.Code
+	if call.Service == "sqs" {
+		shape, code := sqsCodes(f.Code)
+		kind = "com.amazonaws.sqs#" + shape
+		w.Header().Set("X-Amzn-Query-Error", code+";Sender")
 	}
+	body := object{"__type": kind, "message": f.Message}
+	maps.Copy(body, f.Fields)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the caller may have gone
+	_ = json.NewEncoder(w).Encode(body) // the same
 }
 
-func writeQueryFault(w http.ResponseWriter, call Call, status int, f *Fault) {
-	text := strings.Builder{}
-	text.WriteString("<Error><Code>")
-	_ = xml.EscapeText(&text, []byte(f.Code)) // a builder takes everything
-	text.WriteString("</Code><Message>")
-	_ = xml.EscapeText(&text, []byte(f.Message)) // the same
-	text.WriteString("</Message></Error>")
-	before, after := "<Response><Errors>", "</Errors><RequestID>r</RequestID></Response>"
-	if call.Service == "sts" {
-		before, after = "<ErrorResponse>", "<RequestId>r</RequestId></ErrorResponse>"
+// xml is the error as EC2 and STS write it.
+func (f *Fault) xml(service string) string {
+	what := element("Code", escape(f.Code)) + element("Message", escape(f.Message))
+	if service == "sts" {
+		return element("ErrorResponse", element("Error", element("Type", "Sender")+what)+element("RequestId", "r"))
 	}
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(before + text.String() + after)) // the caller may have gone
+	return element("Response", element("Errors", element("Error", what))+element("RequestID", "r"))
+}
+
+// sqsCodes returns the two names of an SQS error: that of its shape, which is in
+// the body, and that of the older query API, which is in a header and is the one
+// that the SDKs show.
+func sqsCodes(code string) (shape, query string) {
+	const old = "AWS.SimpleQueueService."
+	shape = strings.TrimPrefix(code[strings.LastIndex(code, "#")+1:], old)
+	switch shape {
+	case "QueueDoesNotExist", "NonExistentQueue":
+		return "QueueDoesNotExist", old + "NonExistentQueue"
+	case "MessageNotInflight", "TooManyEntriesInBatchRequest", "EmptyBatchRequest", "BatchEntryIdsNotDistinct", "PurgeQueueInProgress":
+		return shape, old + shape
+	}
+	return shape, strings.TrimSuffix(shape, "Exception")
 }

@@ -1,18 +1,14 @@
 package fakeaws
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
 // A Script is how the tasks of a flow run live: they are PROVISIONING when they
-// are made, RUNNING when they were described once, and STOPPED with Code when
-// they were described again, unless they Hold. A task without a script stays as
-// it is until the test sets it.
+// are made, RUNNING when they are described for the second time, and STOPPED with
+// Code when they are described for the third time, unless they Hold. A task
+// without a script stays as it is until the test sets it.
 type Script struct {
 	Lines []string // what the containers print
 	Hold  bool     // runs until StopTask
@@ -27,39 +23,28 @@ func (s *Server) Script(flowRunID string, script Script) {
 	s.scripts[flowRunID] = script
 }
 
-// A Failure is one of the `failures` in RunTask's answer.
-type Failure struct {
-	ARN    string `json:"arn,omitempty"`
-	Reason string `json:"reason,omitempty"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// Failures has RunTask answer with these and start nothing, until it is called
-// without any.
-func (s *Server) Failures(failures ...Failure) {
+// StopByHand has StopTask say only that a task is to stop, and leaves it to the
+// test to set it to STOPPED. Else a task stops at once, with code 143 if it ran.
+func (s *Server) StopByHand() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures = failures
+	s.stopsByHand = true
 }
 
 // A Task is one that RunTask started.
 type Task struct {
 	ARN        string
-	Cluster    string // ARN
-	Definition string // ARN
-	Request    map[string]any
+	Cluster    string         // ARN
+	Definition string         // ARN
+	Request    map[string]any // the body of RunTask; it is not to be changed
 
-	s        *Server
-	scripted bool
-	script   Script
-	seen     int    // descriptions
-	state    object // laid over what DescribeTasks answers
-}
-
-// token is what a client token was used for.
-type token struct {
-	parameters string
-	task       *Task
+	s         *Server
+	scripted  bool
+	script    Script
+	described int
+	hidden    bool
+	detail    object // as it is shown, with times as time.Time
+	tags      []any
 }
 
 // Tasks returns all tasks, the oldest first.
@@ -69,7 +54,20 @@ func (s *Server) Tasks() []*Task {
 	return slices.Clone(s.tasks)
 }
 
-// FlowRunID is the flow run that the task's overrides name.
+// TaskOf returns the newest task of a flow run, or nil.
+func (s *Server) TaskOf(flowRunID string) *Task {
+	for _, task := range slices.Backward(s.Tasks()) {
+		if task.FlowRunID() == flowRunID {
+			return task
+		}
+	}
+	return nil
+}
+
+// ID is the last part of the task's ARN.
+func (t *Task) ID() string { return lastPart(t.ARN) }
+
+// FlowRunID is the flow run that the task's environment names, else its tag.
 func (t *Task) FlowRunID() string {
 	for _, container := range objects(nested(t.Request, "overrides")["containerOverrides"]) {
 		for _, variable := range objects(container["environment"]) {
@@ -78,149 +76,105 @@ func (t *Task) FlowRunID() string {
 			}
 		}
 	}
-	return ""
+	return t.Tags()["prefect.io/flow-run-id"]
 }
 
-func (s *Server) cluster(name string) (string, *Fault) {
-	if name == "" {
-		name = "default"
-	}
-	if name = lastPart(name); !s.clusters[name] {
-		return "", &Fault{Code: "ClusterNotFoundException", Message: "Cluster not found."}
-	}
-	return name, nil
-}
-
-func (s *Server) runTask(body object) (any, *Fault) {
-	cluster, refusal := s.cluster(text(body, "cluster"))
-	if refusal != nil {
-		return nil, refusal
-	}
-	key := cluster + " " + text(body, "clientToken")
-	encoded, _ := json.Marshal(body) // it was decoded
-	if known, ok := s.tokens[key]; ok {
-		if known.parameters != string(encoded) {
-			return nil, &Fault{Code: "ConflictException", Message: known.task.ARN}
+// Env is the environment that the request gives to a container; "" is the first
+// one that is named.
+func (t *Task) Env(container string) map[string]string {
+	out := map[string]string{}
+	for _, override := range objects(nested(t.Request, "overrides")["containerOverrides"]) {
+		if container != "" && override["name"] != container {
+			continue
 		}
-		return object{"tasks": []any{known.task.answer()}, "failures": []any{}}, nil
+		for _, variable := range objects(override["environment"]) {
+			out[text(variable, "name")] = text(variable, "value")
+		}
+		break
 	}
-	d := s.findDefinition(text(body, "taskDefinition"))
-	if d == nil {
-		return nil, &Fault{Code: "ClientException", Message: "TaskDefinition not found."}
-	}
-	if d.Status != "ACTIVE" {
-		return nil, &Fault{Code: "ClientException", Message: "TaskDefinition is inactive"}
-	}
-	if len(s.failures) > 0 {
-		return object{"tasks": []any{}, "failures": s.failures}, nil
-	}
-	task := s.start(cluster, d, body)
-	s.tokens[key] = token{string(encoded), task}
-	return object{"tasks": []any{task.answer()}, "failures": []any{}}, nil
-}
-
-func (s *Server) start(cluster string, d *Definition, body object) *Task {
-	task := &Task{
-		ARN:     arn("ecs", fmt.Sprintf("task/%s/%032x", cluster, len(s.tasks)+1)),
-		Cluster: arn("ecs", "cluster/"+cluster), Definition: d.ARN, Request: body, s: s,
-	}
-	task.script, task.scripted = s.scripts[task.FlowRunID()]
-	if !task.scripted {
-		task.script, task.scripted = s.scripts[""]
-	}
-	s.tasks = append(s.tasks, task)
-	s.writeLog(d, task)
-	return task
-}
-
-// answer is the task as DescribeTasks shows it.
-func (t *Task) answer() object {
-	now := float64(time.Now().Unix())
-	out := object{
-		"taskArn": t.ARN, "clusterArn": t.Cluster, "taskDefinitionArn": t.Definition, "createdAt": now, "lastStatus": "PROVISIONING", "desiredStatus": "RUNNING",
-		"overrides": t.Request["overrides"], "tags": t.Request["tags"], "startedBy": t.Request["startedBy"], "memory": "2048",
-		"containers": []any{object{"name": "prefect", "lastStatus": "PENDING"}},
-	}
-	state := t.state
-	switch {
-	case state != nil || !t.scripted:
-	case t.seen == 1, t.script.Hold && t.seen > 1:
-		state = object{"lastStatus": "RUNNING", "startedAt": now}
-	case t.seen > 1:
-		t.state = stopped("EssentialContainerExited", "Essential container in task exited", t.script.Code)
-		state = t.state
-	}
-	maps.Copy(out, state)
 	return out
 }
 
-func stopped(code, reason string, exit int) object {
-	now := float64(time.Now().Unix())
-	return object{
-		"lastStatus": "STOPPED", "desiredStatus": "STOPPED", "stopCode": code, "stoppedReason": reason, "startedAt": now, "stoppedAt": now,
-		"containers": []any{object{"name": "prefect", "exitCode": exit, "lastStatus": "STOPPED"}},
+// Tags are the task's tags.
+func (t *Task) Tags() map[string]string {
+	out := map[string]string{}
+	for _, tag := range objects(t.tags) {
+		out[text(tag, "key")] = text(tag, "value")
+	}
+	return out
+}
+
+// Status is the task's lastStatus.
+func (t *Task) Status() string {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return text(t.detail, "lastStatus")
+}
+
+// Detail is the task as DescribeTasks shows it with its tags: lastStatus,
+// desiredStatus, stopCode, stoppedReason, containers and so on.
+func (t *Task) Detail() map[string]any {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return plain(t.show(true))
+}
+
+// Hide has AWS not know the task: as it is for a moment after RunTask, and an
+// hour after the end.
+func (t *Task) Hide() { t.hide(true) }
+
+// Show ends Hide.
+func (t *Task) Show() { t.hide(false) }
+
+func (t *Task) hide(hidden bool) {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.hidden = hidden
+}
+
+// Set brings the task into a status, and what belongs to it with it: containers,
+// times, and of the statuses after RUNNING the stop code, the reason and exit
+// code 0, or TaskFailedToStart without exit codes if it never ran. Changes are
+// made on top. A script ends with it.
+func (t *Task) Set(status string, changes ...Change) {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	defer t.s.wake()
+	if !slices.Contains(statuses, status) {
+		t.s.t.Errorf("fakeaws: there is no status %q", status)
+		return
+	}
+	t.scripted = false
+	t.set(status, changes...)
+}
+
+func (t *Task) set(status string, changes ...Change) {
+	move(t.detail, status, time.Now())
+	for _, change := range changes {
+		change(t.detail)
+	}
+	t.detail["version"] = t.detail["version"].(int) + 1
+	t.s.tell(t)
+}
+
+// step takes a scripted task on, each time that it is described.
+func (t *Task) step() {
+	t.described++
+	switch {
+	case !t.scripted:
+	case t.described == 2:
+		t.set("RUNNING")
+	case t.described == 3 && !t.script.Hold:
+		t.set("STOPPED", Exit(t.script.Code))
 	}
 }
 
-func (s *Server) findTask(name string) *Task {
-	for _, task := range s.tasks {
-		if task.ARN == name || lastPart(task.ARN) == name {
-			return task
-		}
+// show is the task as ECS shows it.
+func (t *Task) show(tags bool) object {
+	out := withTimes(t.detail, seconds).(object)
+	out["tags"] = []any{}
+	if tags {
+		out["tags"] = t.tags
 	}
-	return nil
-}
-
-func (s *Server) describeTasks(body object) (any, *Fault) {
-	if _, refusal := s.cluster(text(body, "cluster")); refusal != nil {
-		return nil, refusal
-	}
-	asked := texts(body["tasks"])
-	if len(asked) > 100 {
-		return nil, &Fault{Code: "InvalidParameterException", Message: "Tasks cannot be more than 100."}
-	}
-	tasks, failures := []any{}, []any{}
-	for _, name := range asked {
-		if strings.Contains(name, "bad_id") {
-			return nil, &Fault{Code: "InvalidParameterException", Message: "taskId length should be one of [32,36]"}
-		}
-		task := s.findTask(name)
-		if task == nil {
-			failures = append(failures, object{"arn": name, "reason": "MISSING"})
-			continue
-		}
-		tasks = append(tasks, task.answer())
-		task.seen++
-	}
-	return object{"tasks": tasks, "failures": failures}, nil
-}
-
-// listTasks answers two at a time, to make callers page.
-func (s *Server) listTasks(body object) (any, *Fault) {
-	cluster, refusal := s.cluster(text(body, "cluster"))
-	if refusal != nil {
-		return nil, refusal
-	}
-	var arns []string
-	for _, task := range s.tasks {
-		matches := body["startedBy"] == nil || task.Request["startedBy"] == body["startedBy"]
-		if matches && lastPart(task.Cluster) == cluster && task.state["lastStatus"] != "STOPPED" && task.ARN > text(body, "nextToken") {
-			arns = append(arns, task.ARN)
-		}
-	}
-	if len(arns) > 2 {
-		return object{"taskArns": arns[:2], "nextToken": arns[1]}, nil
-	}
-	return object{"taskArns": arns}, nil
-}
-
-func (s *Server) stopTask(body object) (any, *Fault) {
-	task := s.findTask(text(body, "task"))
-	if task == nil {
-		return nil, &Fault{Code: "InvalidParameterException", Message: "The referenced task was not found."}
-	}
-	if task.state["lastStatus"] != "STOPPED" {
-		task.state = stopped("UserInitiated", text(body, "reason"), 143)
-	}
-	return object{"task": task.answer()}, nil
+	return out
 }
