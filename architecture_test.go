@@ -58,12 +58,14 @@ var rooms = []room{
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
+	{"internal/fake/fakeprefect", "", "a Prefect API on the wire: it must not agree with the code that it tests"},
 	{"internal/fake/relay", "", "between a worker and a real Prefect server, and nothing of either"},
+	{"conformance/differential", "", "starts both workers as programs, and reads what they sent"},
 	{"conformance", "", "starts a worker as a program, and does not know whose"},
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
-var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/relay"}
+var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay"}
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{}
