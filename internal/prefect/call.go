@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 )
 
+// plainText is an answer that is no JSON.
+type plainText string
+
 // call sends a JSON body, unless in is nil, and decodes a JSON answer into out,
 // unless that is nil. Any status but 2xx is a *StatusError.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
@@ -29,6 +32,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return statusError(method, path, got)
 	}
 	if out == nil || got.code == http.StatusNoContent {
+		return nil
+	}
+	if text, ok := out.(*plainText); ok {
+		*text = plainText(got.body)
 		return nil
 	}
 	if err := decode(got.body, out); err != nil {

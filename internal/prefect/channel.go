@@ -30,6 +30,7 @@ type Hello struct {
 	DefaultTemplate json.RawMessage
 	HandledCleanup  []string // kinds of cleanup; needs OnCleanup
 	MaxCleanup      int
+	Integrations    []Integration // told until the server has heard it once
 }
 
 // Channel is the worker channel: one WebSocket that carries heartbeats out and
@@ -73,6 +74,7 @@ func NewChannel(c *Client, h Hello, onSnapshot func(WorkPool)) *Channel {
 			MaxCleanup:      h.MaxCleanup,
 			CreatePool:      h.CreatePool,
 			DefaultTemplate: h.DefaultTemplate,
+			Metadata:        metadataOf(h.Integrations),
 		},
 	}
 }
@@ -153,7 +155,8 @@ func (ch *Channel) connect(ctx, cleanups context.Context) (wasReady bool, err er
 	ch.healthy.Store(true)
 	defer ch.healthy.Store(false)
 	ch.client.setWorkerID(ready.WorkerID)
-	ch.onSnapshot(ready.Snapshot.WorkPool)
+	ch.client.metadataSent.Store(true)
+	ch.onSnapshot(ready.Snapshot.WorkPool.WorkPool)
 	ch.readyOnce.Do(func() { close(ch.ready) })
 
 	err = ch.serve(ctx, cleanups, s, ready)
@@ -181,6 +184,9 @@ func (ch *Channel) setUp(ctx context.Context) (*socket, *readyPayload, error) {
 }
 
 func (ch *Channel) greet(ctx context.Context, s *socket) (*readyPayload, error) {
+	if ch.client.metadataSent.Load() { // over REST, meanwhile
+		ch.hello.Metadata = nil
+	}
 	if err := s.write(ctx, newFrame(frameHello, ch.hello)); err != nil {
 		return nil, err
 	}
@@ -188,17 +194,18 @@ func (ch *Channel) greet(ctx context.Context, s *socket) (*readyPayload, error) 
 	if err != nil {
 		return nil, err
 	}
-	var (
-		frame inFrame
-		ready readyPayload
-	)
-	if err := json.Unmarshal(data, &frame); err != nil || frame.Type != frameReady {
+	frame, err := readFrame(data)
+	if err != nil {
+		return nil, protocolError("%w", err)
+	}
+	if frame.Type != frameReady {
 		return nil, protocolError("expected %s, got %q", frameReady, shorten(frame.Type, 60))
 	}
-	if err := decode(frame.Payload, &ready); err != nil {
-		return nil, protocolError("malformed %s: %w", frameReady, err)
+	var ready readyPayload
+	if err := readPayload(frame, &ready); err != nil {
+		return nil, protocolError("%w", err)
 	}
-	if err := ready.check(ch.hello); err != nil {
+	if err := ready.answers(ch.hello); err != nil {
 		return nil, protocolError("%w", err)
 	}
 	return &ready, nil
@@ -239,30 +246,30 @@ func (ch *Channel) serve(ctx, cleanups context.Context, s *socket, ready *readyP
 // receive takes in one frame. A snapshot that is not newer than the last is a
 // late duplicate.
 func (ch *Channel) receive(cleanups context.Context, data []byte, sequence *int, cleaning bool) error {
-	var frame inFrame
-	if err := json.Unmarshal(data, &frame); err != nil {
-		return protocolError("malformed frame: %w", err)
+	frame, err := readFrame(data)
+	if err != nil {
+		return protocolError("%w", err)
 	}
 	switch {
 	case frame.Type == frameSnapshot:
 		var snapshot snapshotPayload
-		if err := decode(frame.Payload, &snapshot); err != nil {
-			return protocolError("malformed %s: %w", frame.Type, err)
+		if err := readPayload(frame, &snapshot); err != nil {
+			return protocolError("%w", err)
 		}
 		if snapshot.Sequence > *sequence {
 			*sequence = snapshot.Sequence
-			ch.onSnapshot(snapshot.WorkPool)
+			ch.onSnapshot(snapshot.WorkPool.WorkPool)
 		}
 	case frame.Type == frameCleanup && cleaning:
 		var message cleanupPayload
-		if err := decode(frame.Payload, &message); err != nil || message.Token == "" || message.MessageID == "" {
-			return protocolError("malformed %s", frame.Type)
+		if err := readPayload(frame, &message); err != nil {
+			return protocolError("%w", err)
 		}
 		ch.cleaner.deliver(cleanups, message)
 	case frame.Type == frameResult && cleaning:
 		var result resultPayload
-		if err := decode(frame.Payload, &result); err != nil {
-			return protocolError("malformed %s: %w", frame.Type, err)
+		if err := readPayload(frame, &result); err != nil {
+			return protocolError("%w", err)
 		}
 		ch.cleaner.settle(result)
 	default:
@@ -315,9 +322,10 @@ func (ch *Channel) classify(err error) error {
 }
 
 func classifyClose(closed websocket.CloseError) error {
-	switch closed.Reason {
-	case "heartbeat_persistence_failed", "transient_server_error":
+	if passes(closed.Reason) {
 		return closed
+	}
+	switch closed.Reason {
 	case "authentication_failed", "authorization_failed", "unsupported_version", "protocol_error":
 		return &terminalError{closed}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,17 +27,20 @@ func testHello() Hello {
 
 // ready is the server's answer to a hello.
 func ready(interval int, capabilities ...string) map[string]any {
+	first := snapshot(1, "first")["payload"].(map[string]any)
+	first["reason"] = "initial"
 	return serverFrame(frameReady, map[string]any{
 		"consumer_id": testHello().ConsumerID, "worker_id": nil, "selected_channel_version": channelVersion,
-		"effective_heartbeat_interval_seconds": interval, "effective_max_cleanup_concurrency": 1,
+		"effective_heartbeat_interval_seconds": interval, "effective_max_cleanup_concurrency": len(capabilities),
 		"accepted_capabilities": append([]string{capabilityHeartbeat, capabilitySnapshot}, capabilities...),
-		"initial_snapshot":      snapshot(1, "first")["payload"],
+		"rejected_capabilities": []string{}, "initial_snapshot": first,
+		"resolved_work_queues": []any{map[string]any{"id": newID(), "name": "default"}},
 	})
 }
 
 func snapshot(sequence int, pool string) map[string]any {
 	return serverFrame(frameSnapshot, map[string]any{
-		"snapshot_sequence": sequence, "reason": "work_pool_updated", "work_pool": map[string]any{"id": "1", "name": pool},
+		"snapshot_sequence": sequence, "reason": "work_pool_updated", "work_pool": map[string]any{"id": "1", "name": pool, "concurrency_limit": nil},
 	})
 }
 
@@ -92,8 +97,13 @@ func (r *running) finish(t *testing.T, p *peer) {
 
 func TestChannelHandshakeAndHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := runChannel(t, Options{CustomHeaders: map[string]string{"X-A": "b", "Connection": "close"}}, testHello(), nil)
+		h := testHello()
+		h.Integrations = []Integration{{"faber", "1.2"}}
+		r := runChannel(t, Options{CustomHeaders: map[string]string{"X-A": "b", "Connection": "close"}}, h, nil)
 		p := <-r.accepted
+		if !strings.HasPrefix(p.head.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
+			t.Errorf("extensions %q", p.head.Get("Sec-WebSocket-Extensions"))
+		}
 		if p.conn.Subprotocol() != "prefect" || p.head.Get("User-Agent") != userAgent || p.head.Get("X-A") != "b" || p.head.Get("Authorization") != "" {
 			t.Errorf("upgrade %v", p.head)
 		}
@@ -102,7 +112,8 @@ func TestChannelHandshakeAndHeartbeats(t *testing.T) {
 			"consumer_id": testHello().ConsumerID, "worker_name": "w", "worker_type": "ecs", "heartbeat_interval_seconds": 30.0,
 			"supported_channel_versions": []any{channelVersion}, "requested_capabilities": []any{capabilityHeartbeat, capabilitySnapshot},
 			"work_queue_names": []any{"a", "b"}, "handled_cleanup_kinds": []any{}, "max_cleanup_concurrency": 0.0,
-			"create_pool_if_not_found": true, "default_base_job_template": map[string]any{"variables": map[string]any{}}, "worker_metadata": nil,
+			"create_pool_if_not_found": true, "default_base_job_template": map[string]any{"variables": map[string]any{}},
+			"worker_metadata": map[string]any{"integrations": []any{map[string]any{"name": "faber", "version": "1.2"}}},
 		}
 		if diff := cmp.Diff(want, hello); diff != "" {
 			t.Error(diff)
@@ -146,6 +157,13 @@ func TestChannelTakesGrowingSnapshotsOnly(t *testing.T) {
 	})
 }
 
+// mergeFrame adds fields to an object.
+func mergeFrame(object, more map[string]any) map[string]any {
+	merged := maps.Clone(object)
+	maps.Copy(merged, more)
+	return merged
+}
+
 func chanSeq(c <-chan string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for v := range c {
@@ -158,7 +176,9 @@ func chanSeq(c <-chan string) func(func(string) bool) {
 
 func TestChannelReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := runChannel(t, Options{}, testHello(), nil)
+		h := testHello()
+		h.Integrations = []Integration{{"faber", "1.2"}}
+		r := runChannel(t, Options{}, h, nil)
 		p := <-r.accepted
 		p.welcome(ready(30))
 		<-r.Ready()
@@ -181,8 +201,8 @@ func TestChannelReconnects(t *testing.T) {
 			t.Errorf("waits %v, want %v", waits, want)
 		}
 		p = <-r.accepted
-		if hello := p.welcome(ready(30)); hello["consumer_id"] != testHello().ConsumerID {
-			t.Errorf("consumer changed to %v", hello["consumer_id"])
+		if hello := p.welcome(ready(30)); hello["consumer_id"] != testHello().ConsumerID || hello["worker_metadata"] != nil {
+			t.Errorf("consumer %v, metadata %v", hello["consumer_id"], hello["worker_metadata"])
 		}
 		synctest.Wait()
 		if !r.Healthy() || len(r.pools) != 2 {
@@ -283,6 +303,15 @@ func TestChannelIsDisabled(t *testing.T) {
 		"unasked cleanup":     answering(ready(30, capabilityCleanup)),
 		"no interval":         answering(without("effective_heartbeat_interval_seconds", 0)),
 		"malformed ready":     answering(without("accepted_capabilities", 5)),
+		"other version":       answering(without("selected_channel_version", "work_pool_worker_channel.v2")),
+		"unknown field":       answering(without("surprise", true)),
+		"field beside":        answering(mergeFrame(ready(30), map[string]any{"surprise": true})),
+		"accepted, rejected":  answering(without("rejected_capabilities", []string{capabilitySnapshot})),
+		"cleanups of nothing": answering(without("effective_max_cleanup_concurrency", 1)),
+		"late snapshot":       answering(without("initial_snapshot", snapshot(1, "first")["payload"])),
+		"odd queue":           answering(without("resolved_work_queues", []any{map[string]any{"id": "1", "name": "q"}})),
+		"field in snapshot":   afterReady(serverFrame(frameSnapshot, mergeFrame(snapshot(2, "x")["payload"].(map[string]any), map[string]any{"surprise": 1}))),
+		"no id":               afterReady(mergeFrame(snapshot(2, "x"), map[string]any{"id": "x"})),
 		"unknown frame":       afterReady(serverFrame("worker.surprise.v9", map[string]any{})),
 		"no frame":            afterReady([]int{1}),
 		"malformed snapshot":  afterReady(serverFrame(frameSnapshot, map[string]any{"snapshot_sequence": "x"})),

@@ -101,9 +101,6 @@ func (c *cleaner) abandon() {
 
 // deliver starts the work on a message, or gives it back.
 func (c *cleaner) deliver(ctx context.Context, m cleanupPayload) {
-	if !time.Now().Before(m.LeaseExpires) {
-		return
-	}
 	work, refusal := c.reserve(ctx, m)
 	switch {
 	case refusal != "":
@@ -114,15 +111,16 @@ func (c *cleaner) deliver(ctx context.Context, m cleanupPayload) {
 }
 
 // reserve takes a place for a message. Both results are empty for one that is
-// being worked on already.
+// nothing to this worker: its lease is over, or it is being worked on already.
 func (c *cleaner) reserve(ctx context.Context, m cleanupPayload) (work context.Context, refusal string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, doubled := c.active[m.Token]; doubled {
-		return nil, ""
-	}
 	if !slices.Contains(c.kinds, m.Kind) {
 		return nil, releaseUnknownKind
+	}
+	_, doubled := c.active[m.Token]
+	if doubled || !time.Now().Before(m.LeaseExpires) {
+		return nil, ""
 	}
 	if len(c.active) >= c.capacity {
 		return nil, releaseBusy
@@ -173,17 +171,27 @@ func (c *cleaner) keepLease(ctx context.Context, m cleanupPayload, handled <-cha
 			timer.Stop()
 			return true
 		}
-		limited, cancel := context.WithDeadline(ctx, expires)
-		result, ok := c.operate(limited, frameRenew, m, "")
-		cancel()
+		result := c.renew(ctx, m, expires)
 		if ctx.Err() != nil {
 			return true
 		}
-		if !ok || result.Status != "accepted" || result.LeaseExpires == nil {
+		if result.Status != "accepted" {
 			c.log.Warn("the lease of a cleanup was lost", "message_id", m.MessageID, "status", result.Status)
 			return false
 		}
 		expires = *result.LeaseExpires
+	}
+}
+
+// renew asks for more time as long as there is any left of the old.
+func (c *cleaner) renew(ctx context.Context, m cleanupPayload, expires time.Time) resultPayload {
+	ctx, cancel := context.WithDeadline(ctx, expires)
+	defer cancel()
+	for {
+		result, ok := c.operate(ctx, frameRenew, m, "")
+		if ok || ctx.Err() != nil || sleep(ctx, operationPause) != nil {
+			return result
+		}
 	}
 }
 

@@ -3,12 +3,14 @@ package prefect
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 )
 
 const teardown = "cancelling_timeout_teardown.v1"
@@ -19,11 +21,16 @@ func cleanupHello() Hello {
 	return h
 }
 
+// messageID is the id of the message that has this token.
+func messageID(token string) string { return uuid.NewSHA1(uuid.Nil, []byte(token)).String() }
+
+const cleanedRun = "01936f00-0000-7000-8000-0000000000aa"
+
 func cleanupFrame(token, kind string, lease time.Duration) map[string]any {
 	return serverFrame(frameCleanup, map[string]any{
-		"message_id": "m-" + token, "reservation_token": token, "lease_expires_at": time.Now().Add(lease), "delivery_count": 2,
+		"message_id": messageID(token), "reservation_token": token, "lease_expires_at": time.Now().Add(lease), "delivery_count": 2,
 		"work_queue_id": nil, "data": map[string]any{}, "kind": kind,
-		"target": map[string]any{"flow_run_id": "run", "infrastructure_pid": "c::t"},
+		"target": map[string]any{"flow_run_id": cleanedRun, "infrastructure_pid": "c::t", "claim_id": cleanedRun, "more": 1},
 	})
 }
 
@@ -40,9 +47,10 @@ func (p *peer) operation() map[string]any {
 // settle answers an operation.
 func (p *peer) settle(frame map[string]any, status string, lease time.Duration) {
 	p.t.Helper()
+	operation, _, _ := strings.Cut(strings.TrimPrefix(frame["type"].(string), "cleanup."), ".")
 	payload := map[string]any{
 		"request_frame_id": frame["id"], "message_id": frame["payload"].(map[string]any)["message_id"],
-		"operation": "x", "status": status, "reason": "r",
+		"operation": operation, "status": status, "reason": "r", "detail": nil,
 	}
 	if lease > 0 {
 		payload["lease_expires_at"] = time.Now().Add(lease)
@@ -52,7 +60,7 @@ func (p *peer) settle(frame map[string]any, status string, lease time.Duration) 
 
 func expect(t *testing.T, frame map[string]any, typ, token, reason string) {
 	t.Helper()
-	want := map[string]any{"message_id": "m-" + token, "reservation_token": token}
+	want := map[string]any{"message_id": messageID(token), "reservation_token": token}
 	if reason != "" {
 		want["reason"] = reason
 	}
@@ -80,7 +88,7 @@ func TestCleanupIsAcknowledgedOrReleased(t *testing.T) {
 		frame := p.operation()
 		expect(t, frame, frameAck, "one", "")
 		p.settle(frame, "accepted", 0)
-		want := Cleanup{MessageID: "m-one", Kind: teardown, FlowRunID: "run", InfrastructurePID: "c::t", DeliveryCount: 2}
+		want := Cleanup{MessageID: messageID("one"), Kind: teardown, FlowRunID: cleanedRun, InfrastructurePID: "c::t", DeliveryCount: 2}
 		if diff := cmp.Diff(want, <-handled); diff != "" {
 			t.Error(diff)
 		}
@@ -90,7 +98,7 @@ func TestCleanupIsAcknowledgedOrReleased(t *testing.T) {
 		expect(t, frame, frameRelease, "two", ReleaseHandlerFailed)
 		p.settle(frame, "accepted", 0)
 		p.write(cleanupFrame("late", teardown, -time.Second)) // ignored
-		p.write(cleanupFrame("odd", "other.v1", 30*time.Second))
+		p.write(cleanupFrame("odd", "pending_claim_teardown.v1", 30*time.Second))
 		frame = p.operation()
 		expect(t, frame, frameRelease, "odd", releaseUnknownKind)
 		p.settle(frame, "not_found", 0)
@@ -127,10 +135,12 @@ func TestCleanupLeaseIsRenewed(t *testing.T) {
 			if got := time.Since(began); got != time.Duration(renewal)*25*time.Second {
 				t.Errorf("renewal %d after %v", renewal, got)
 			}
-			if renewal == 2 {
-				p.settle(frame, "error", 0)
-				frame = p.operation()
-				began = began.Add(time.Second)
+			if renewal == 2 { // errors are no answer while there is time
+				for range 4 {
+					p.settle(frame, "error", 0)
+					frame = p.operation()
+					began = began.Add(time.Second)
+				}
 			}
 			p.settle(frame, "accepted", 30*time.Second)
 		}
@@ -145,6 +155,11 @@ func TestCleanupLeaseIsRenewed(t *testing.T) {
 func TestCleanupLeaseIsLost(t *testing.T) {
 	for name, serve := range map[string]func(*peer){
 		"not current": func(p *peer) { p.settle(p.operation(), "not_current", 0) },
+		"not found":   func(p *peer) { p.settle(p.operation(), "not_found", 0) },
+		"expired":     func(p *peer) { p.settle(p.operation(), "expired", 0) },
+		"invalid":     func(p *peer) { p.settle(p.operation(), "invalid_token", 0) },
+		"forbidden":   func(p *peer) { p.settle(p.operation(), "unauthorized", 0) },
+		"dead":        func(p *peer) { p.settle(p.operation(), "dead_lettered", 0) },
 		"no answer":   func(p *peer) { p.operation() },
 	} {
 		t.Run(name, func(t *testing.T) {

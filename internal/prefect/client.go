@@ -66,7 +66,10 @@ type Client struct {
 	csrf      csrf
 	connected atomic.Bool // one request got through: a refused connection is now worth a retry
 	workerID  atomic.Pointer[string]
-	resumeAt  atomic.Int64 // end of the latest maintenance pause, Unix nanoseconds
+	// metadataSent says that the server was told what this worker is made of.
+	metadataSent atomic.Bool
+	metrics      metrics
+	resumeAt     atomic.Int64 // end of the latest maintenance pause, Unix nanoseconds
 }
 
 // New checks the options and returns a client. It connects to nothing.
@@ -84,7 +87,7 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{options: o, api: strings.TrimRight(o.APIURL, "/"), log: o.Logger}
+	c := &Client{options: o, api: strings.TrimRight(o.APIURL, "/"), log: o.Logger, metrics: newMetrics()}
 	c.headers = c.baseHeaders()
 	c.http = &http.Client{Transport: newTransport(o), CheckRedirect: limitRedirects}
 	c.sockets = &http.Client{Transport: newSocketTransport(o)}

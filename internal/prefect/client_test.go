@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -264,7 +265,9 @@ func TestCalls(t *testing.T) {
 			"/api/work_pools/p", `{"base_job_template":{"variables":{}}}`,
 		},
 		"heartbeat": {
-			"POST /api/work_pools/p/workers/heartbeat", func(c *Client) error { return c.Heartbeat(t.Context(), "p", "w", 6500*time.Millisecond) },
+			"POST /api/work_pools/p/workers/heartbeat", func(c *Client) error {
+				return c.Heartbeat(t.Context(), "p", "w", 6500*time.Millisecond, []Integration{{"faber", "1"}})
+			},
 			"/api/work_pools/p/workers/heartbeat", `{"heartbeat_interval_seconds":7,"name":"w"}`,
 		},
 		"scheduled": {"POST /api/work_pools/p/get_scheduled_flow_runs", func(c *Client) error {
@@ -437,22 +440,30 @@ func TestPagesEnd(t *testing.T) {
 }
 
 func TestCloudHeartbeatAsksForTheID(t *testing.T) {
-	api := newFake(t, map[string]http.HandlerFunc{"POST /api/work_pools/p/workers/heartbeat": answers(status(422), status(204), with("id-1"), with("id-2"))})
+	const first, second = "01936f00-0000-7000-8000-00000000000a", "01936f00-0000-7000-8000-00000000000b"
+	// Cloud answers with the bare id, which is no JSON.
+	bare := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, first) }
+	api := newFake(t, map[string]http.HandlerFunc{"POST /api/work_pools/p/workers/heartbeat": answers(status(422), status(204), bare, with(second))})
 	c := api.client(t, Options{CloudAPIURL: "http://prefect.test/api"})
 	for range 3 {
-		if err := c.Heartbeat(t.Context(), "p", "w", time.Second); err != nil {
+		if err := c.Heartbeat(t.Context(), "p", "w", time.Second, []Integration{{"faber", "1.2"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen := api.seen()
-	var asked []any
+	var asked, told []any
 	for _, r := range seen {
-		asked = append(asked, r.json(t)["return_id"])
+		body := r.json(t)
+		asked, told = append(asked, body["return_id"]), append(told, body["metadata"])
 	}
 	if diff := cmp.Diff([]any{true, nil, true, nil}, asked); diff != "" {
 		t.Error(diff)
 	}
-	if c.WorkerID() != "id-1" || seen[3].header.Get("X-Prefect-Worker-Id") != "id-1" {
+	metadata := map[string]any{"integrations": []any{map[string]any{"name": "faber", "version": "1.2"}}}
+	if diff := cmp.Diff([]any{metadata, metadata, nil, nil}, told); diff != "" {
+		t.Error(diff)
+	}
+	if c.WorkerID() != first || seen[3].header.Get("X-Prefect-Worker-Id") != first {
 		t.Errorf("id %q, header %q", c.WorkerID(), seen[3].header.Get("X-Prefect-Worker-Id"))
 	}
 }

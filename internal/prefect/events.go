@@ -17,6 +17,7 @@ const (
 	eventsConnectTries = 11
 	eventsFlush        = 2 * time.Second
 	eventsQueue        = 10_000
+	eventsInPath       = "/events/in"
 	eventsMostSends    = 5 // of one event; a server that hangs up on it each time will not take it
 )
 
@@ -177,8 +178,8 @@ func (e *Events) deliver(ctx context.Context, tries int, confirm bool) {
 	}
 	if !e.unreachable && !errors.Is(context.Cause(ctx), errEventsOver) {
 		e.unreachable = true
-		e.client.log.Warn("events cannot be delivered: they are kept and tried again; flow runs are not affected",
-			"waiting", len(e.unconfirmed)+e.queued(), "error", err)
+		e.client.log.Warn(fmt.Sprintf("Unable to connect to '%s'. Please check your network settings to ensure websocket connections to the API are allowed. Otherwise event data (including task run data) may be lost. Reason: %s", redactURL(e.client.socketURL(eventsInPath)), err),
+			"waiting", len(e.unconfirmed)+e.queued(), "hint", "events are kept for now and tried again; flow runs are not affected")
 	}
 }
 
@@ -196,6 +197,7 @@ func (e *Events) deliverOnce(ctx context.Context, confirm bool) error {
 		if err := e.socket.write(ctx, event.Event); err != nil {
 			return closeCause(e.socket, err)
 		}
+		e.client.metrics.emitted.WithLabelValues(e.client.senderName()).Inc()
 		if len(e.unconfirmed) >= eventsConfirmCount {
 			if err := e.confirm(ctx); err != nil {
 				return err
@@ -220,9 +222,9 @@ func (e *Events) connect(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, channelSetup)
 	defer cancel()
-	s, err := e.client.dial(limited, "/events/in", e.client.eventsInLogin())
+	s, err := e.client.dial(limited, eventsInPath, e.client.eventsInLogin())
 	if err != nil {
-		return fmt.Errorf("connect to /events/in: %w", err)
+		return err
 	}
 	s.wg.Go(s.discard)
 	e.socket = s
@@ -264,5 +266,6 @@ func (e *Events) confirm(ctx context.Context) error {
 		return closeCause(e.socket, err)
 	}
 	e.unconfirmed = nil
+	e.client.metrics.checkpoints.WithLabelValues(e.client.senderName()).Inc()
 	return nil
 }

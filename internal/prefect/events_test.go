@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestEmitCompletesEvents(t *testing.T) {
@@ -176,13 +177,35 @@ func TestEventsSurviveAnOutage(t *testing.T) {
 		if waits[0] != 0 || waits[1] != 0 || slices.ContainsFunc(waits[2:], func(d time.Duration) bool { return d != time.Second }) {
 			t.Errorf("waits %v", waits)
 		}
-		if strings.Count(log.String(), "events cannot be delivered") != 1 {
+		if strings.Count(log.String(), "Unable to connect to 'ws://prefect.test/api/events/in'. Please check") != 1 {
 			t.Errorf("log %s", &log)
 		}
 		go p.hear()
+		synctest.Wait()
 		events.Close()
 		<-ended
+		if diff := cmp.Diff(map[string]float64{"prefect_events_emitted_total": 1, "prefect_event_websocket_checkpoints_total": 1}, counts(t, events.client)); diff != "" {
+			t.Error(diff)
+		}
 	})
+}
+
+// counts are the values of a client's counters, summed over their labels.
+func counts(t *testing.T, c *Client) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c.Collectors()...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			sums[family.GetName()] += metric.GetCounter().GetValue()
+		}
+	}
+	return sums
 }
 
 // TestPoisonIsDropped: a server that hangs up on an event each time it comes.

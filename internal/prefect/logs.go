@@ -2,6 +2,7 @@ package prefect
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,12 +10,12 @@ import (
 
 const (
 	logsInterval     = 2 * time.Second
-	logsBatchBytes   = 3_000_000
+	logsBatchSize    = 4_000_000
 	logsQueueBytes   = 32 << 20
-	logOverhead      = 512 // of one line in JSON, beside its message
 	logMostBytes     = 1_000_000
 	logMostCloud     = 25_000
 	logTruncatedMark = "... [truncated]"
+	logCutReserve    = 50 // for the mark and what JSON makes of the cut
 )
 
 // FlowRunLogger collects log lines of flow runs and sends them in batches.
@@ -25,9 +26,12 @@ type FlowRunLogger struct {
 	MinLevel slog.Level
 	// Disabled drops everything.
 	Disabled bool
-	// MaxLine is the most bytes of one line, longer ones are cut; zero means
-	// 1,000,000, on Cloud 25,000.
+	// MaxLine is the most bytes of one line as it is sent, longer ones are cut;
+	// zero means 1,000,000, on Cloud 25,000.
 	MaxLine int
+	// BatchSize is the most bytes of one request, zero means 4,000,000. There is
+	// always room left in it for one line of MaxLine.
+	BatchSize int
 
 	client   *Client
 	interval time.Duration
@@ -35,10 +39,16 @@ type FlowRunLogger struct {
 	turn     chan struct{} // held by whoever sends: lines keep their order
 
 	mu      sync.Mutex
-	lines   []Log
+	lines   []queuedLog
 	bytes   int
 	lost    int
 	failing bool // the warning was given
+}
+
+// queuedLog is a line with the bytes that it takes in a request.
+type queuedLog struct {
+	Log
+	size int
 }
 
 // NewFlowRunLogger returns a logger that sends every interval (2 s when zero)
@@ -51,20 +61,21 @@ func NewFlowRunLogger(c *Client, interval time.Duration) *FlowRunLogger {
 }
 
 // Log queues a line for the log of a flow run, under a logger name such as
-// "prefect.flow_runs.worker". It never blocks.
+// "prefect.flow_runs.worker". Without a flow run it is a line of the worker's
+// own. It never blocks.
 func (l *FlowRunLogger) Log(name string, level slog.Level, flowRunID, message string) {
 	if l.Disabled || level < l.MinLevel {
 		return
 	}
-	line := Log{
-		Name: name, Level: pythonLevel(level), Message: l.cut(message),
+	line := l.fit(Log{
+		Name: name, Level: pythonLevel(level), Message: message,
 		Timestamp: time.Now().UTC(), FlowRunID: flowRunID,
-	}
+	})
 	l.mu.Lock()
 	l.lines = append(l.lines, line)
-	l.bytes += size(line)
+	l.bytes += line.size
 	l.trim()
-	isFull := l.bytes >= logsBatchBytes
+	isFull := l.bytes >= l.batchBytes()
 	l.mu.Unlock()
 	if isFull {
 		select {
@@ -74,27 +85,48 @@ func (l *FlowRunLogger) Log(name string, level slog.Level, flowRunID, message st
 	}
 }
 
-func (l *FlowRunLogger) cut(message string) string {
-	most := l.MaxLine
-	if most <= 0 {
-		most = logMostBytes
+func (l *FlowRunLogger) maxLine() int {
+	switch {
+	case l.MaxLine > 0:
+		return l.MaxLine
+	case l.client.IsCloud():
+		return logMostCloud
+	default:
+		return logMostBytes
 	}
-	if l.client.IsCloud() {
-		most = min(most, logMostCloud)
-	}
-	most = max(most-logOverhead, len(logTruncatedMark))
-	if len(message) <= most {
-		return message
-	}
-	return shorten(message, most-len(logTruncatedMark)) + logTruncatedMark
 }
 
-func size(line Log) int { return len(line.Message) + logOverhead }
+// batchBytes is how much is gathered before it is sent ahead of time.
+func (l *FlowRunLogger) batchBytes() int {
+	size := l.BatchSize
+	if size <= 0 {
+		size = logsBatchSize
+	}
+	return max(size-l.maxLine(), l.maxLine())
+}
+
+// fit cuts a line that is too long.
+func (l *FlowRunLogger) fit(line Log) queuedLog {
+	size := encodedSize(line)
+	if over := size - l.maxLine(); over > 0 {
+		line.Message = shorten(line.Message, max(len(line.Message)-over-logCutReserve, 0)) + logTruncatedMark
+		size = encodedSize(line)
+	}
+	return queuedLog{line, size}
+}
+
+func encodedSize(line Log) int {
+	data, err := json.Marshal(line)
+	if err != nil { // a text, numbers and a time: there is always JSON for them
+		return len(line.Message)
+	}
+	return len(data)
+}
 
 // trim loses the oldest lines beyond the limit; the caller holds mu.
 func (l *FlowRunLogger) trim() {
 	for l.bytes > logsQueueBytes {
-		l.bytes -= size(l.lines[0])
+		l.bytes -= l.lines[0].size
 		l.lines = l.lines[1:]
 		l.lost++
 	}
@@ -147,7 +179,7 @@ func (l *FlowRunLogger) Flush(ctx context.Context) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := l.client.SendLogs(ctx, batch)
+		err := l.client.SendLogs(ctx, plainLogs(batch))
 		if err == nil {
 			l.report(nil, 0)
 			continue
@@ -162,12 +194,12 @@ func (l *FlowRunLogger) Flush(ctx context.Context) error {
 }
 
 // take removes the next batch from the queue.
-func (l *FlowRunLogger) take() []Log {
+func (l *FlowRunLogger) take() []queuedLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	count, bytes := 0, 0
-	for count < len(l.lines) && (count == 0 || bytes+size(l.lines[count]) <= logsBatchBytes) {
-		bytes += size(l.lines[count])
+	for count < len(l.lines) && (count == 0 || bytes+l.lines[count].size <= l.batchBytes()) {
+		bytes += l.lines[count].size
 		count++
 	}
 	batch := l.lines[:count:count]
@@ -176,11 +208,19 @@ func (l *FlowRunLogger) take() []Log {
 	return batch
 }
 
-func (l *FlowRunLogger) putBack(batch []Log) {
+func plainLogs(batch []queuedLog) []Log {
+	logs := make([]Log, len(batch))
+	for i, line := range batch {
+		logs[i] = line.Log
+	}
+	return logs
+}
+
+func (l *FlowRunLogger) putBack(batch []queuedLog) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, line := range batch {
-		l.bytes += size(line)
+		l.bytes += line.size
 	}
 	l.lines = append(batch, l.lines...)
 	l.trim()

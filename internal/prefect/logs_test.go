@@ -74,7 +74,7 @@ func TestFullBatchesGoAtOnce(t *testing.T) {
 			t.Errorf("%d requests after %v", len(seen), time.Since(began))
 		}
 		for _, r := range seen {
-			if len(r.body) > logsBatchBytes {
+			if len(r.body) > logsBatchSize-logMostBytes {
 				t.Errorf("a body of %d bytes", len(r.body))
 			}
 		}
@@ -89,23 +89,54 @@ func TestLongLinesAreCut(t *testing.T) {
 	for name, test := range map[string]struct {
 		options Options
 		most    int
+		text    string
 		limit   int
 	}{
-		"server":  {Options{}, 0, 1_000_000},
-		"cloud":   {Options{CloudAPIURL: "http://prefect.test/api"}, 1_000_000, 25_000},
-		"setting": {Options{}, 2000, 2000},
+		"server":       {Options{}, 0, long, 1_000_000},
+		"cloud":        {Options{CloudAPIURL: "http://prefect.test/api"}, 0, long, 25_000},
+		"setting":      {Options{}, 2000, long, 2000},
+		"many escapes": {Options{}, 2000, strings.Repeat("\"\n", 2000), 2000},
 	} {
 		logger := NewFlowRunLogger(api.client(t, test.options), 0)
 		logger.MaxLine = test.most
-		logger.Log("n", slog.LevelInfo, "run", long)
-		got := logger.lines[0].Message
-		if len(got) > test.limit-logOverhead || len(got) < test.limit-logOverhead-3 || !strings.HasSuffix(got, logTruncatedMark) || !utf8.ValidString(got) {
-			t.Errorf("%s: %d bytes", name, len(got))
+		logger.Log("n", slog.LevelInfo, "run", test.text)
+		got := logger.lines[0]
+		if size := encodedSize(got.Log); size > test.limit || size != got.size || !strings.HasSuffix(got.Message, logTruncatedMark) || !utf8.ValidString(got.Message) {
+			t.Errorf("%s: %d bytes, thought to be %d", name, size, got.size)
+		}
+		if test.text == long && got.size < test.limit-100 {
+			t.Errorf("%s: cut to %d bytes", name, got.size)
 		}
 		logger.Log("n", slog.LevelInfo, "run", "short")
 		if logger.lines[1].Message != "short" {
 			t.Errorf("%s: short line became %q", name, logger.lines[1].Message)
 		}
+	}
+}
+
+func TestBatchesAreAsLargeAsTheSettingsSay(t *testing.T) {
+	api := newFake(t, map[string]http.HandlerFunc{"POST /api/logs/": status(201)})
+	logger := NewFlowRunLogger(api.client(t, Options{}), 0)
+	logger.MaxLine, logger.BatchSize = 2000, 10_000
+	for range 100 {
+		logger.Log("n", slog.LevelInfo, "run", strings.Repeat("x", 500))
+	}
+	if err := logger.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for _, r := range api.seen() {
+		lines += len(sentLogs(t, r))
+		if len(r.body) > 10_000 {
+			t.Errorf("a body of %d bytes", len(r.body))
+		}
+	}
+	if n := len(api.seen()); n < 7 || n > 12 || lines != 100 {
+		t.Errorf("%d lines in %d requests", lines, n)
+	}
+	logger.BatchSize = 100 // a line of the allowed length must fit all the same
+	if got := logger.batchBytes(); got != 2000 {
+		t.Errorf("batches of %d bytes", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -74,33 +75,42 @@ func pages[T any](ctx context.Context, c *Client, path string, body map[string]a
 }
 
 // Heartbeat tells the server over REST that a worker is alive and will say so
-// again after interval. On Cloud it also asks for the worker's id, once.
-func (c *Client) Heartbeat(ctx context.Context, pool, worker string, interval time.Duration) error {
+// again after interval. To Cloud it also tells, once, what the worker is made of,
+// and asks for the worker's id until there is one.
+func (c *Client) Heartbeat(ctx context.Context, pool, worker string, interval time.Duration, integrations []Integration) error {
 	body := map[string]any{"name": worker, "heartbeat_interval_seconds": wholeSeconds(interval)}
 	path := poolPath(pool, "/workers/heartbeat")
-	if !c.IsCloud() || c.WorkerID() != "" {
+	if !c.IsCloud() {
 		return c.post(ctx, path, body, nil)
 	}
-	body["return_id"] = true
-	var id string
-	err := c.post(ctx, path, body, &optionalText{&id})
-	var status *StatusError
-	if errors.As(err, &status) && status.Code == http.StatusUnprocessableEntity {
-		delete(body, "return_id") // this API does not know the field
-		return c.post(ctx, path, body, nil)
+	metadata := metadataOf(integrations)
+	if metadata != nil && !c.metadataSent.Load() {
+		body["metadata"] = metadata
 	}
-	c.setWorkerID(id)
+	err := c.cloudHeartbeat(ctx, path, body)
+	if err == nil && metadata != nil {
+		c.metadataSent.Store(true)
+	}
 	return err
 }
 
-// optionalText reads a JSON string, and anything else as nothing.
-type optionalText struct{ into *string }
-
-func (t *optionalText) UnmarshalJSON(data []byte) error {
-	if json.Unmarshal(data, t.into) != nil {
-		*t.into = ""
+func (c *Client) cloudHeartbeat(ctx context.Context, path string, body map[string]any) error {
+	if c.WorkerID() != "" {
+		return c.post(ctx, path, body, nil)
 	}
-	return nil
+	body["return_id"] = true
+	var id plainText
+	err := c.post(ctx, path, body, &id)
+	var status *StatusError
+	if errors.As(err, &status) && status.Code == http.StatusUnprocessableEntity {
+		c.log.Warn("Failed to retrieve worker ID from the Prefect API server.")
+		delete(body, "return_id") // this API does not know the field
+		return c.post(ctx, path, body, nil)
+	}
+	if text := strings.Trim(string(id), "\" \n"); isUUID(text) {
+		c.setWorkerID(text)
+	}
+	return err
 }
 
 // wholeSeconds is a heartbeat interval as the API takes it: whole, and not zero.

@@ -344,7 +344,7 @@ func realObjects(t *testing.T, ctx context.Context, c *Client) {
 	if _, err := c.CreateWorkPool(ctx, "rest pool", "process", nil); !errors.As(err, &status) || status.Code != 409 {
 		t.Errorf("second pool of the name: %v", err)
 	}
-	if err := c.Heartbeat(ctx, "rest pool", "rest worker", 30*time.Second); err != nil {
+	if err := c.Heartbeat(ctx, "rest pool", "rest worker", 30*time.Second, nil); err != nil {
 		t.Error(err)
 	}
 	if workers, err := c.Workers(ctx, "rest pool"); err != nil || len(workers) != 1 {

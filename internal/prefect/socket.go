@@ -107,11 +107,16 @@ type socket struct {
 
 // dial opens a socket on a path of the API and authenticates it.
 func (c *Client) dial(ctx context.Context, path string, l login) (*socket, error) {
-	options := &websocket.DialOptions{HTTPClient: c.sockets, HTTPHeader: c.socketHeaders(l.header)}
+	options := &websocket.DialOptions{
+		HTTPClient: c.sockets, HTTPHeader: c.socketHeaders(l.header),
+		// A snapshot is a whole template, which shrinks to a tenth. What a frame
+		// leaves behind is not kept for the next: there are few, and workers live long.
+		CompressionMode: websocket.CompressionNoContextTakeover,
+	}
 	if l.inBand {
 		options.Subprotocols = []string{"prefect"}
 	}
-	conn, response, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(c.api, "http")+path, options)
+	conn, response, err := websocket.Dial(ctx, c.socketURL(path), options)
 	if err != nil {
 		return nil, dialError(err, response)
 	}
@@ -124,6 +129,10 @@ func (c *Client) dial(ctx context.Context, path string, l login) (*socket, error
 		}
 	}
 	return s, nil
+}
+
+func (c *Client) socketURL(path string) string {
+	return "ws" + strings.TrimPrefix(c.api, "http") + path
 }
 
 func dialError(err error, response *http.Response) error {
@@ -168,10 +177,19 @@ func (s *socket) authenticate(ctx context.Context, token *string) error {
 // credentials, which may pass.
 func loginFailure(err error) error {
 	var closed websocket.CloseError
-	if errors.As(err, &closed) && (closed.Code == websocket.StatusPolicyViolation || closed.Code == websocket.StatusProtocolError) {
+	if !errors.As(err, &closed) || passes(closed.Reason) {
+		return err
+	}
+	if closed.Code == websocket.StatusPolicyViolation || closed.Code == websocket.StatusProtocolError {
 		return &loginError{closed.Reason}
 	}
 	return err
+}
+
+// passes reports whether a server closes a socket for a reason that will be gone
+// soon, whatever the code beside it.
+func passes(reason string) bool {
+	return reason == "heartbeat_persistence_failed" || reason == "transient_server_error"
 }
 
 func (s *socket) readAll() {

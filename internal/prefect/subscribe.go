@@ -28,6 +28,7 @@ type subscription struct {
 	fn     func(Event)
 	alive  time.Time            // when the connection was last known to work
 	seen   map[string]time.Time // events handed on, by id
+	again  bool                 // this is not the first connection
 }
 
 // Subscribe calls fn, from one goroutine, once for each matching event until
@@ -117,6 +118,12 @@ func (s *subscription) connect(ctx context.Context) (*socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, channelSetup)
 	defer cancel()
 	socket, err := s.client.dial(ctx, "/events/out", s.client.eventsOutLogin())
+	attempt := "initial"
+	if s.again {
+		attempt = "reconnect"
+	}
+	s.again = true
+	s.client.metrics.connections.WithLabelValues(s.client.subscriberName(), "out", attempt).Inc()
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +182,7 @@ func (s *subscription) receive(data []byte) {
 		return
 	}
 	s.seen[event.ID] = s.alive
+	s.client.metrics.observed.WithLabelValues(s.client.subscriberName()).Inc()
 	s.fn(event)
 }
 
