@@ -2,29 +2,24 @@ package ecs
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	sdkcredentials "github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
-	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
-	"github.com/google/uuid"
+	"github.com/aws/smithy-go/middleware"
 )
 
 const (
@@ -33,11 +28,9 @@ const (
 	callTimeout = 30 * time.Second
 	// callAttempts bounds the SDK's own retries, which serve short hiccups;
 	// patience beyond them is the worker's.
-	callAttempts    = 3
-	callMaxBackoff  = 5 * time.Second
-	maxClientSets   = 32
-	maxSessionName  = 64
-	sessionNameBase = "prefect-session-"
+	callAttempts   = 3
+	callMaxBackoff = 5 * time.Second
+	maxClientSets  = 32
 )
 
 // LoadConfig finds the AWS configuration of this machine; config.LoadDefaultConfig
@@ -123,15 +116,49 @@ func (s *clientSets) regionOf(c credentials) string {
 	return c.Region
 }
 
+// loadConfig finds the configuration to speak to AWS under credentials. What is
+// wrong with them is for their owner to mend.
 func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config, error) {
-	httpClient, err := httpClient(c)
+	client, err := httpClient(c)
+	if err != nil {
+		return aws.Config{}, &configError{err.Error(), "Correct aws_client_parameters in the work pool's aws_credentials."}
+	}
+	loaded, err := s.load(ctx, append(s.identity(c), s.manners(c, client)...)...)
+	var noProfile config.SharedConfigProfileNotExistError
+	if errors.As(err, &noProfile) {
+		return aws.Config{}, &configError{
+			fmt.Sprintf("The config profile (%s) could not be found", noProfile.Profile),
+			"Correct profile_name in the work pool's aws_credentials, or the worker's AWS_PROFILE, or give the worker its AWS configuration files.",
+		}
+	}
 	if err != nil {
 		return aws.Config{}, err
 	}
-	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(httpClient),
-		config.WithRetryer(s.retryer),
+	s.closable(&loaded)
+	if c.Client.Unsigned {
+		loaded.Credentials = aws.AnonymousCredentials{}
 	}
+	if c.Role != nil {
+		// The role is assumed at AWS's own address and in the usual way: the block's
+		// parameters are for the services that are then used.
+		plain, err := s.load(ctx, append(s.identity(c), s.manners(credentials{}, newHTTPClient())...)...)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		s.closable(&plain)
+		loaded.Credentials = newRole(plain, c.Role)
+	}
+	if c.EndpointURL != "" {
+		loaded.BaseEndpoint = aws.String(c.EndpointURL)
+	}
+	return loaded, nil
+}
+
+type loadOption = func(*config.LoadOptions) error
+
+// identity says who speaks, and where.
+func (s *clientSets) identity(c credentials) []loadOption {
+	var options []loadOption
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))
 	}
@@ -142,30 +169,48 @@ func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config,
 		options = append(options, config.WithCredentialsProvider(
 			sdkcredentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)))
 	}
-	loaded, err := s.load(ctx, options...)
-	if err != nil {
-		return aws.Config{}, err
-	}
-	if built, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok {
-		loaded.HTTPClient = s.closable(built)
-	}
-	if c.Role.ARN != "" {
-		// The role is assumed at AWS's own address: the block's endpoint is for
-		// the services that are then used.
-		loaded.Credentials = aws.NewCredentialsCache(roleProvider(loaded, c.Role))
-	}
-	if c.EndpointURL != "" {
-		loaded.BaseEndpoint = aws.String(c.EndpointURL)
-	}
-	return loaded, nil
+	return options
 }
 
-// closable is the same HTTP client with a transport whose connections can be
-// closed in the end.
-func (s *clientSets) closable(built *awshttp.BuildableClient) *http.Client {
+// manners say how it is spoken.
+func (s *clientSets) manners(c credentials, client *awshttp.BuildableClient) []loadOption {
+	options := []loadOption{
+		config.WithHTTPClient(client),
+		config.WithRetryer(func() aws.Retryer { return s.retryer(c.Client.Attempts) }),
+	}
+	if c.Client.FIPS != nil {
+		state := aws.FIPSEndpointStateDisabled
+		if *c.Client.FIPS {
+			state = aws.FIPSEndpointStateEnabled
+		}
+		options = append(options, config.WithUseFIPSEndpoint(state))
+	}
+	if c.Client.DualStack != nil {
+		state := aws.DualStackEndpointStateDisabled
+		if *c.Client.DualStack {
+			state = aws.DualStackEndpointStateEnabled
+		}
+		options = append(options, config.WithUseDualStackEndpoint(state))
+	}
+	if c.Client.AppID != "" {
+		options = append(options, config.WithAppID(c.Client.AppID))
+	}
+	if c.Client.UserAgent != "" {
+		options = append(options, config.WithAPIOptions([]func(*middleware.Stack) error{awsmiddleware.AddUserAgentKey(c.Client.UserAgent)}))
+	}
+	return options
+}
+
+// closable gives a configuration the same HTTP client with a transport whose
+// connections can be closed in the end.
+func (s *clientSets) closable(loaded *aws.Config) {
+	built, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return
+	}
 	transport := built.GetTransport()
 	s.transports = append(s.transports, transport)
-	return &http.Client{
+	loaded.HTTPClient = &http.Client{
 		Transport: transport,
 		Timeout:   built.GetTimeout(),
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -186,68 +231,14 @@ func (s *clientSets) close() {
 // retryer retries a few times and never holds calls back by itself: pacing is
 // the governor's, and the SDK's shared retry budget would let one API that is
 // down fail the calls to the others.
-func (s *clientSets) retryer() aws.Retryer {
+func (s *clientSets) retryer(attempts int) aws.Retryer {
+	if attempts == 0 {
+		attempts = callAttempts
+	}
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = callAttempts
+		o.MaxAttempts = attempts
 		o.MaxBackoff = s.backoff
 		o.RateLimiter = ratelimit.None
-	})
-}
-
-func httpClient(c credentials) (*awshttp.BuildableClient, error) {
-	client := awshttp.NewBuildableClient().WithTimeout(callTimeout)
-	if c.SkipVerify {
-		return client.WithTransportOptions(func(t *http.Transport) {
-			if t.TLSClientConfig == nil {
-				t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-			}
-			t.TLSClientConfig.InsecureSkipVerify = true // asked for in the credentials block
-		}), nil
-	}
-	if c.CAFile == "" {
-		return client, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read CA certificates: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA certificates: %s holds none", c.CAFile)
-	}
-	return client.WithTransportOptions(func(t *http.Transport) {
-		if t.TLSClientConfig == nil {
-			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		t.TLSClientConfig.RootCAs = pool
-	}), nil
-}
-
-func roleProvider(from aws.Config, role assumedRole) aws.CredentialsProvider {
-	name := role.SessionName
-	if name == "" {
-		name = sessionNameBase + strings.ReplaceAll(uuid.NewString(), "-", "")[:8]
-	}
-	if len(name) > maxSessionName {
-		name = name[:maxSessionName]
-	}
-	return stscreds.NewAssumeRoleProvider(sts.NewFromConfig(from), role.ARN, func(o *stscreds.AssumeRoleOptions) {
-		o.RoleSessionName = name
-		o.Duration = role.Duration
-		o.Policy = optional(role.Policy)
-		o.ExternalID = optional(role.ExternalID)
-		o.SerialNumber = optional(role.SerialNumber)
-		o.SourceIdentity = optional(role.SourceIdentity)
-		o.TransitiveTagKeys = role.TransitiveTagKeys
-		for _, arn := range role.PolicyARNs {
-			o.PolicyARNs = append(o.PolicyARNs, ststypes.PolicyDescriptorType{Arn: aws.String(arn)})
-		}
-		for _, t := range role.Tags {
-			o.Tags = append(o.Tags, ststypes.Tag{Key: aws.String(t.Key), Value: aws.String(t.Value)})
-		}
-		if role.TokenCode != "" {
-			o.TokenProvider = func() (string, error) { return role.TokenCode, nil }
-		}
 	})
 }
 

@@ -67,7 +67,7 @@ func TestParseCredentials(t *testing.T) {
 		"profile_name": "p", "aws_client_parameters": map[string]any{"verify": false},
 		"assume_role_arn": "arn", "assume_role_kwargs": map[string]any{"RoleSessionName": "n", "PolicyArns": []any{map[string]any{"arn": "a"}}, "TransitiveTagKeys": []any{"k"}, "TokenCode": "1"},
 	})
-	if len(r.problems) > 0 || got.Profile != "p" || !got.SkipVerify || got.Role.SessionName != "n" || got.Role.PolicyARNs[0] != "a" || got.Role.TransitiveTagKeys[0] != "k" {
+	if len(r.problems) > 0 || got.Profile != "p" || !got.SkipVerify || *got.Role.RoleSessionName != "n" || *got.Role.PolicyArns[0].Arn != "a" || got.Role.TransitiveTagKeys[0] != "k" {
 		t.Errorf("%+v, %v", got, r.problems)
 	}
 	r = &reader{}

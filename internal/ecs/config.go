@@ -3,6 +3,7 @@ package ecs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"faber/internal/launch"
@@ -21,6 +22,7 @@ const (
 	fargate     = "FARGATE"
 	fargateSpot = "FARGATE_SPOT"
 	ec2Type     = "EC2"
+	external    = "EXTERNAL"
 )
 
 // configuration is a job's configuration, typed as far as the launcher looks
@@ -39,7 +41,9 @@ type configuration struct {
 	definition       map[string]any
 	request          map[string]any
 	credentials      credentials
+	warnings         []string // what the configuration asks for and nothing here can honour
 	deregister       bool
+	matchLatest      bool // the family's latest revision may be anybody's, if it is equal
 }
 
 // userDefinition is the task definition that the user points at, "" when the
@@ -63,22 +67,24 @@ func parseConfiguration(job launch.Job) (*configuration, error) {
 		definition:       copyObject(r.objectAt("task_definition")),
 		request:          copyObject(r.objectAt("task_run_request")),
 		deregister:       r.bool("auto_deregister_task_definition"),
+		matchLatest:      r.bool("match_latest_revision_in_family"),
 	}
 	c.credentials = parseCredentials(&r, r.objectAt("aws_credentials"))
+	c.warnings = r.warnings
 	r.checkShape(c)
-	if len(r.problems) > 0 {
-		return nil, errors.Join(r.problems...)
-	}
 	if c.containerName == "" {
 		c.containerName = inferContainer(c.definition)
 	}
-	return c, errors.Join(c.rules()...)
+	if r.problems = append(r.problems, c.rules()...); len(r.problems) > 0 {
+		return nil, errors.Join(r.problems...)
+	}
+	return c, nil
 }
 
 // inferContainer finds the container that executes the flow run: the one
 // called prefect, else the first. "" when there is none, or it has no name.
 func inferContainer(definition map[string]any) string {
-	containers := objects(definition["containerDefinitions"])
+	containers := filled(definition["containerDefinitions"])
 	if containerNamed(containers, defaultContainer) != nil {
 		return defaultContainer
 	}
@@ -86,6 +92,12 @@ func inferContainer(definition map[string]any) string {
 		return stringField(containers[0], "name")
 	}
 	return ""
+}
+
+// filled are the objects of a list that are not empty: a template leaves an
+// empty one where no variable was set.
+func filled(value any) []map[string]any {
+	return slices.DeleteFunc(objects(value), func(object map[string]any) bool { return len(object) == 0 })
 }
 
 func containerNamed(containers []map[string]any, name string) map[string]any {
@@ -124,14 +136,20 @@ func (c *configuration) rules() []error {
 	return problems
 }
 
-// reader reads typed fields of job_configuration and collects what is wrong.
+// reader reads typed fields of job_configuration and collects what is wrong,
+// and what is right but of no use.
 type reader struct {
 	object   map[string]any
 	problems []error
+	warnings []string
 }
 
 func (r *reader) problem(path, format string, args ...any) {
 	r.problems = append(r.problems, fmt.Errorf("job_configuration."+path+": "+format, args...))
+}
+
+func (r *reader) warn(path, what string) {
+	r.warnings = append(r.warnings, "job_configuration."+path+": "+what)
 }
 
 func (r *reader) string(key string) string {
@@ -146,27 +164,38 @@ func (r *reader) stringAt(object map[string]any, key, path string) string {
 	return s
 }
 
-// bool takes the texts that Prefect takes for a boolean, too.
 func (r *reader) bool(key string) bool {
-	switch value := r.object[key].(type) {
-	case nil:
-		return false
+	return r.boolAt(r.object, key, key, false)
+}
+
+func (r *reader) boolAt(object map[string]any, key, path string, otherwise bool) bool {
+	if object[key] == nil {
+		return otherwise
+	}
+	value, ok := truth(object[key])
+	if !ok {
+		r.problem(path, "must be true or false")
+	}
+	return value
+}
+
+// truth takes the texts and numbers that Prefect takes for a boolean, too.
+func truth(value any) (is, ok bool) {
+	switch value := value.(type) {
 	case bool:
-		return value
+		return value, true
 	case string:
 		switch strings.ToLower(value) {
 		case "true", "t", "yes", "y", "on", "1":
-			return true
+			return true, true
 		case "false", "f", "no", "n", "off", "0":
-			return false
+			return false, true
 		}
+		return false, false
 	default:
-		if n, ok := wholeNumber(value); ok && (n == 0 || n == 1) {
-			return n == 1
-		}
+		n, whole := wholeNumber(value)
+		return n == 1, whole && (n == 0 || n == 1)
 	}
-	r.problem(key, "must be true or false")
-	return false
 }
 
 func (r *reader) objectAt(key string) map[string]any {

@@ -4,7 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"time"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // credentials are an AwsCredentials block. The zero value stands for the
@@ -18,89 +24,110 @@ type credentials struct {
 	EndpointURL     string
 	SkipVerify      bool
 	CAFile          string
-	Role            assumedRole
+	Client          clientConfig
+	Role            *sts.AssumeRoleInput // the role to act under; nil is none
 }
-
-// assumedRole is the role to act under; the zero value is none.
-type assumedRole struct {
-	ARN               string
-	SessionName       string
-	Duration          time.Duration
-	Policy            string
-	PolicyARNs        []string
-	Tags              []sessionTag
-	TransitiveTagKeys []string
-	ExternalID        string
-	SerialNumber      string
-	TokenCode         string
-	SourceIdentity    string
-}
-
-type sessionTag struct{ Key, Value string }
 
 // key tells credentials apart without showing them.
 func (c credentials) key() string {
-	encoded, _ := json.Marshal(c) // strings, numbers and slices of them always encode
+	encoded, _ := json.Marshal(c) // strings, numbers, and slices and maps of them always encode
 	sum := sha256.Sum256(encoded)
 	return hex.EncodeToString(sum[:])
 }
 
-// parseCredentials reads the block's data. Fields without a meaning to this
-// launcher (API version, botocore's configuration) are passed over.
+// parseCredentials reads the block's data. What has no counterpart here is a
+// problem when AWS would be spoken to in another way than was asked for, and
+// else a warning.
 func parseCredentials(r *reader, block map[string]any) credentials {
 	const at = "aws_credentials"
-	field := func(object map[string]any, path, key string) string {
-		return r.stringAt(object, key, path+"."+key)
-	}
+	field := func(key string) string { return r.stringAt(block, key, at+"."+key) }
 	out := credentials{
-		AccessKeyID:     field(block, at, "aws_access_key_id"),
-		SecretAccessKey: field(block, at, "aws_secret_access_key"),
-		SessionToken:    field(block, at, "aws_session_token"),
-		Profile:         field(block, at, "profile_name"),
-		Region:          field(block, at, "region_name"),
+		AccessKeyID:     field("aws_access_key_id"),
+		SecretAccessKey: field("aws_secret_access_key"),
+		SessionToken:    field("aws_session_token"),
+		Profile:         field("profile_name"),
+		Region:          field("region_name"),
 	}
-	out.Role.ARN = field(block, at, "assume_role_arn")
 	if (out.AccessKeyID == "") != (out.SecretAccessKey == "") {
 		r.problem(at, "has only one of aws_access_key_id and aws_secret_access_key")
 	}
-	client := r.inner(block, "aws_client_parameters", at)
-	out.EndpointURL = field(client, at+".aws_client_parameters", "endpoint_url")
-	out.CAFile = field(client, at+".aws_client_parameters", "verify_cert_path")
-	switch verify := client["verify"].(type) {
-	case bool:
-		out.SkipVerify = !verify && out.CAFile == ""
-	case string:
-		if out.CAFile == "" {
-			out.CAFile = verify
-		}
-	}
-	if out.Role.ARN != "" {
-		parseRole(r, &out.Role, r.inner(block, "assume_role_kwargs", at))
+	parseClientParameters(r, &out, r.inner(block, "aws_client_parameters", at))
+	if role := field("assume_role_arn"); role != "" {
+		out.Role = parseRole(r, r.inner(block, "assume_role_kwargs", at))
+		out.Role.RoleArn = aws.String(role)
 	}
 	return out
 }
 
-func parseRole(r *reader, role *assumedRole, object map[string]any) {
+func parseClientParameters(r *reader, out *credentials, client map[string]any) {
+	const at = "aws_credentials.aws_client_parameters"
+	out.EndpointURL = r.stringAt(client, "endpoint_url", at+".endpoint_url")
+	out.CAFile = r.stringAt(client, "verify_cert_path", at+".verify_cert_path")
+	parseVerify(r, out, client["verify"])
+	if !r.boolAt(client, "use_ssl", at+".use_ssl", true) && out.EndpointURL == "" {
+		r.problem(at+".use_ssl", "AWS is only spoken to over TLS: to use another service without it, set endpoint_url to its http:// address")
+	}
+	if version := r.stringAt(client, "api_version", at+".api_version"); version != "" {
+		r.warn(at+".api_version", "has no effect: there is one version of each API")
+	}
+	known := []string{"api_version", "use_ssl", "verify", "verify_cert_path", "endpoint_url", "config"}
+	for _, key := range sortedKeys(client) {
+		if !slices.Contains(known, key) {
+			r.warn(at+"."+key, "has no effect")
+		}
+	}
+	parseClientConfig(r, out, r.inner(client, "config", at))
+}
+
+// parseVerify reads whether certificates are checked, or against which. The
+// path of its own setting goes before one in verify, but counts for nothing when
+// nothing is checked.
+func parseVerify(r *reader, out *credentials, verify any) {
+	if verify == nil {
+		return
+	}
+	path, isText := verify.(string)
+	switch check, ok := truth(verify); {
+	case ok && !check:
+		out.SkipVerify, out.CAFile = true, ""
+	case ok:
+	case !isText:
+		r.problem("aws_credentials.aws_client_parameters.verify", "must be true or false")
+	case out.CAFile == "":
+		out.CAFile = path
+	}
+}
+
+// parseRole reads the arguments of AssumeRole, in the spelling of STS.
+func parseRole(r *reader, object map[string]any) *sts.AssumeRoleInput {
 	const at = "aws_credentials.assume_role_kwargs"
-	role.SessionName = r.stringAt(object, "RoleSessionName", at+".RoleSessionName")
-	role.Policy = r.stringAt(object, "Policy", at+".Policy")
-	role.ExternalID = r.stringAt(object, "ExternalId", at+".ExternalId")
-	role.SerialNumber = r.stringAt(object, "SerialNumber", at+".SerialNumber")
-	role.TokenCode = r.stringAt(object, "TokenCode", at+".TokenCode")
-	role.SourceIdentity = r.stringAt(object, "SourceIdentity", at+".SourceIdentity")
-	if seconds, ok := wholeNumber(object["DurationSeconds"]); ok {
-		role.Duration = time.Duration(seconds) * time.Second
+	input := &sts.AssumeRoleInput{}
+	object = copyObject(object)
+	f := fitter{wireName: func(field string) string {
+		if field == "Arn" { // the one that STS writes small
+			return "arn"
+		}
+		return field
+	}}
+	f.fitStruct(object, reflect.TypeFor[sts.AssumeRoleInput](), at)
+	for _, path := range f.unknown {
+		r.warn(path, "has no effect: AssumeRole has no such argument")
 	}
-	for _, policy := range objects(object["PolicyArns"]) {
-		role.PolicyARNs = append(role.PolicyARNs, stringField(policy, "arn"))
+	maps.DeleteFunc(object, func(_ string, value any) bool { return empty(value) })
+	encoded, err := json.Marshal(object)
+	if err == nil && len(f.problems) == 0 {
+		err = json.Unmarshal(encoded, input)
 	}
-	for _, t := range objects(object["Tags"]) {
-		role.Tags = append(role.Tags, sessionTag{stringField(t, "Key"), stringField(t, "Value")})
+	if err != nil {
+		r.problem(at, "%v", err)
 	}
-	keys, _ := object["TransitiveTagKeys"].([]any)
-	for _, key := range keys {
-		role.TransitiveTagKeys = append(role.TransitiveTagKeys, text(key))
+	for _, problem := range f.problems {
+		r.problems = append(r.problems, fmt.Errorf("job_configuration.%w", problem))
 	}
+	if input.TokenCode != nil {
+		r.warn(at+".TokenCode", "serves once: when the role's session ends, it cannot be assumed again")
+	}
+	return input
 }
 
 // inner reads an object inside another.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -59,10 +60,9 @@ func (l *Launcher) buildDefinition(c *configuration, job launch.Job, region stri
 }
 
 func finishDefinition(shape map[string]any) (*built, error) {
-	coerceSizes(shape)
 	input := &awsecs.RegisterTaskDefinitionInput{}
-	if err := decodeInto(shape, input); err != nil {
-		return nil, fmt.Errorf("job_configuration.task_definition: %w", err)
+	if err := decodeInto(shape, input, "job_configuration.task_definition"); err != nil {
+		return nil, err
 	}
 	encoded, err := json.Marshal(shape) // keys sorted: the same content has the same hash
 	if err != nil {
@@ -94,12 +94,7 @@ func (b *built) as(arn string, fresh bool) *definition {
 // orchestrationContainer finds, names or adds the container that executes the
 // flow run, and returns it with all containers that are not empty.
 func orchestrationContainer(c *configuration, shape map[string]any) (map[string]any, []map[string]any, error) {
-	var containers []map[string]any
-	for _, container := range objects(shape["containerDefinitions"]) {
-		if len(container) > 0 {
-			containers = append(containers, container)
-		}
-	}
+	containers := filled(shape["containerDefinitions"])
 	name := c.containerName
 	if name == "" {
 		name = defaultContainer
@@ -221,32 +216,19 @@ func (c *configuration) onFargate() bool {
 	return !slices.Contains(compatibilities, any(ec2Type))
 }
 
-// coerceSizes gives sizes the types that ECS wants: text on the task, numbers
-// on containers. Users template both from one variable.
-func coerceSizes(shape map[string]any) {
-	for _, key := range []string{"cpu", "memory"} {
-		if shape[key] != nil {
-			shape[key] = text(shape[key])
-		}
+// fits is checkDefinition with what to do.
+func (c *configuration) fits(d *definition) error {
+	if err := c.checkDefinition(d); err != nil {
+		return &configError{err.Error(), "Make the task definition fit the work pool's launch type, or the other way round."}
 	}
-	for _, container := range objects(shape["containerDefinitions"]) {
-		coerceNumbers(container, "cpu", "memory", "memoryReservation")
-	}
-}
-
-func coerceNumbers(object map[string]any, keys ...string) {
-	for _, key := range keys {
-		if n, ok := wholeNumber(object[key]); ok {
-			object[key] = n
-		}
-	}
+	return nil
 }
 
 // checkDefinition refuses a task definition that cannot run under the
 // configured launch type, in Prefect's words.
 func (c *configuration) checkDefinition(d *definition) error {
 	if c.logs && d.executionRole == "" {
-		return fmt.Errorf("An execution role arn must be set on the task definition to use `configure_cloudwatch_logs` or `stream_logs` but no execution role was found on the task definition.")
+		return errors.New("An execution role arn must be set on the task definition to use `configure_cloudwatch_logs` or `stream_logs` but no execution role was found on the task definition.")
 	}
 	launchType := stringField(c.request, "launchType")
 	hasStrategy := !empty(c.request["capacityProviderStrategy"])
@@ -257,7 +239,11 @@ func (c *configuration) checkDefinition(d *definition) error {
 	if hasStrategy && launchType != fargateSpot || needsEC2 && launchType == "" {
 		return nil
 	}
-	if launchType != ec2Type && len(d.compatibilities) > 0 && !slices.Contains(d.compatibilities, fargate) {
+	// EXTERNAL is asked for by its own name: Prefect's worker wants FARGATE there,
+	// too, and so refuses every definition that is made for it.
+	allowed := len(d.compatibilities) == 0 || slices.Contains(d.compatibilities, fargate) ||
+		launchType == external && slices.Contains(d.compatibilities, external)
+	if launchType != ec2Type && !allowed {
 		return fmt.Errorf("Task definition does not have 'FARGATE' in 'requiresCompatibilities' and cannot be used with launch type '%s'", launchType)
 	}
 	onFargate := launchType == fargate || launchType == fargateSpot

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,28 +19,73 @@ import (
 // content that the configuration asks for.
 func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configuration, job launch.Job) (*definition, error) {
 	if arn := c.userDefinition(); arn != "" {
-		if len(c.definition) > 0 && l.warned.first("unused definition "+owner(job)) {
-			job.Log(slog.LevelWarn, "Skipping task definition construction since a task definition ARN is provided.")
+		d, err := l.userDefinition(ctx, on, arn, job)
+		if err == nil && len(c.definition) > 0 {
+			l.warnOfUnused(job)
 		}
-		return l.userDefinition(ctx, on, arn)
+		return d, err
 	}
 	b, err := l.buildDefinition(c, job, on.region)
 	if err != nil {
 		return nil, &configError{err.Error(), "Correct the job variables that shape the task definition."}
 	}
-	arn, fresh, err := l.register(ctx, on, b, job)
+	if err := c.fits(b.as("", false)); err != nil { // before there is a revision that nobody can use
+		return nil, err
+	}
+	arn, fresh, err := l.register(ctx, on, c, b, job)
 	if err != nil {
 		return nil, err
 	}
 	return b.as(arn, fresh), nil
 }
 
+// warnOfUnused tells which job variables have no effect beside a task
+// definition of the user's own.
+func (l *Launcher) warnOfUnused(job launch.Job) {
+	job.Log(slog.LevelWarn, "Skipping task definition construction since a task definition ARN is provided.")
+	template := l.template.Load()
+	if template == nil {
+		return
+	}
+	if names := placeholders((*template)["task_definition"]); len(names) > 0 {
+		job.Log(slog.LevelWarn, "The following job variable references in the task definition template will be ignored: "+strings.Join(names, ", "))
+	}
+}
+
+var placeholder = regexp.MustCompile(`\{\{\s*([\p{L}\p{N}_.\-\[\]$]+)\s*\}\}`)
+
+// placeholders lists what a template refers to, sorted.
+func placeholders(template any) []string {
+	var names []string
+	switch template := template.(type) {
+	case string:
+		for _, match := range placeholder.FindAllStringSubmatch(template, -1) {
+			names = append(names, match[1])
+		}
+	case map[string]any:
+		for _, inner := range template {
+			names = append(names, placeholders(inner)...)
+		}
+	case []any:
+		for _, inner := range template {
+			names = append(names, placeholders(inner)...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // userDefinition reads a definition that the launcher did not make. A revision
 // never changes, so it is read once; a family's latest is read each time.
-func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string) (*definition, error) {
+func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string, job launch.Job) (*definition, error) {
 	key := on.key + " " + name
 	if known, ok := l.revisions.get(key); ok {
 		return known, nil
+	}
+	if strings.HasPrefix(name, "arn:") {
+		job.Log(slog.LevelInfo, fmt.Sprintf("Retrieving ECS task definition '%s'...", name))
+	} else {
+		logFamily(job, name)
 	}
 	described, err := l.describeDefinition(ctx, on, name)
 	if err != nil {
@@ -71,10 +117,14 @@ func definitionOf(t *types.TaskDefinition) *definition {
 	return d
 }
 
+func logFamily(job launch.Job, family string) {
+	job.Log(slog.LevelInfo, fmt.Sprintf("Retrieving most recent active revision from ECS task family '%s'...", family))
+}
+
 // register returns the ARN of an active revision with exactly this content:
-// one used before, the family's latest if its hash is the same, else a new one.
+// one used before, the family's latest if it is the same, else a new one.
 // One caller per family at a time; the others then find what it registered.
-func (l *Launcher) register(ctx context.Context, on *clients, b *built, job launch.Job) (arn string, fresh bool, err error) {
+func (l *Launcher) register(ctx context.Context, on *clients, c *configuration, b *built, job launch.Job) (arn string, fresh bool, err error) {
 	key := on.key + " " + b.family + " " + b.hash
 	if arn, ok := l.registered.get(key); ok {
 		return arn, false, nil
@@ -87,12 +137,13 @@ func (l *Launcher) register(ctx context.Context, on *clients, b *built, job laun
 	if arn, ok := l.registered.get(key); ok {
 		return arn, false, nil
 	}
-	arn, err = l.sameAsLatest(ctx, on, b)
+	arn, err = l.sameAsLatest(ctx, on, c, b, job)
 	if err != nil {
 		return "", false, err
 	}
 	if arn == "" {
 		job.Log(slog.LevelInfo, "Registering ECS task definition...")
+		logRequest(job, "Task definition request", b.shape)
 		if arn, err = l.registerNew(ctx, on, b); err != nil {
 			return "", false, fmt.Errorf("register task definition %s: %w", b.family, err)
 		}
@@ -103,25 +154,39 @@ func (l *Launcher) register(ctx context.Context, on *clients, b *built, job laun
 }
 
 // sameAsLatest is the ARN of the family's latest revision if it has the same
-// content, else "". A worker that may not look registers a revision instead.
-func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, b *built) (string, error) {
+// content, else "". Its hash tells, if it was registered here; whoever asks for
+// it may have one of any origin, when all its fields are equal. A worker that
+// may not look registers a revision instead.
+func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, c *configuration, b *built, job launch.Job) (string, error) {
+	logFamily(job, b.family)
 	latest, err := l.describeDefinition(ctx, on, b.family)
 	if err != nil {
 		if transient(err) {
 			return "", fmt.Errorf("describe task definition %s: %w", b.family, err)
 		}
 		l.logger.Warn("cannot look for a task definition to use again", "family", b.family, "error", err)
+		if c.matchLatest {
+			job.Log(slog.LevelWarn, fmt.Sprintf("Failed to retrieve task definition for family '%s'. Error: %s", b.family, describe(err)))
+		}
 		return "", nil
 	}
 	if latest == nil || latest.TaskDefinition.Status != types.TaskDefinitionStatusActive {
 		return "", nil
 	}
+	arn := aws.ToString(latest.TaskDefinition.TaskDefinitionArn)
 	for _, t := range latest.Tags {
 		if aws.ToString(t.Key) == tagHash && aws.ToString(t.Value) == b.hash {
-			return aws.ToString(latest.TaskDefinition.TaskDefinitionArn), nil
+			return arn, nil
 		}
 	}
-	return "", nil
+	if !c.matchLatest {
+		return "", nil
+	}
+	if fields := difference(b.shape, latest.TaskDefinition); len(fields) > 0 {
+		job.Log(slog.LevelDebug, fmt.Sprintf("The generated task definition and the retrieved task definition '%s' are not equal: they differ in %s.", arn, strings.Join(fields, ", ")))
+		return "", nil
+	}
+	return arn, nil
 }
 
 // registerNew registers a revision, with its hash as a tag. Where the worker

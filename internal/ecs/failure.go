@@ -48,7 +48,7 @@ var transientCodes = []string{
 // transient reports whether the same call may succeed if made again.
 func transient(err error) bool {
 	code := errorCode(err)
-	if slices.Contains(transientCodes, code) {
+	if slices.Contains(transientCodes, code) || wrapsThrottle(err) {
 		return true
 	}
 	var response *smithyhttp.ResponseError
@@ -64,6 +64,29 @@ func transient(err error) bool {
 	return !errors.As(err, &invalid)
 }
 
+// throttlePhrases stand in refusals that pass on the throttling of a call that
+// ECS made itself, under a code that says otherwise: an EC2 API that answers
+// "Rate exceeded" comes as InvalidParameterException about a subnet.
+var throttlePhrases = []string{
+	"rate exceeded", "request limit exceeded", "requestlimitexceeded", "throttlingexception", "too many requests",
+	"too many concurrent attempts", // to register a revision of one family
+}
+
+func wrapsThrottle(err error) bool {
+	if errorCode(err) == "" {
+		return false
+	}
+	message := strings.ToLower(errorMessage(err))
+	return slices.ContainsFunc(throttlePhrases, func(phrase string) bool { return strings.Contains(message, phrase) })
+}
+
+// outOfDate reports whether AWS refuses credentials that cannot be renewed:
+// those that stand in the configuration itself.
+func outOfDate(err error, c *configuration) bool {
+	code := errorCode(err)
+	return strings.HasPrefix(code, "ExpiredToken") && c != nil && c.credentials.AccessKeyID != ""
+}
+
 // launchFailure says what an error on the way to a task means for the claim.
 func launchFailure(err error, c *configuration, cluster string) *launch.Failure {
 	var known *launch.Failure
@@ -77,12 +100,18 @@ func launchFailure(err error, c *configuration, cluster string) *launch.Failure 
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &launch.Failure{Kind: launch.FailureRetry, Message: "The launch was not finished in time: " + err.Error(), Err: err}
 	}
+	if outOfDate(err, c) {
+		return &launch.Failure{
+			Kind: launch.FailurePermanent, Message: "AWS does not accept the work pool's credentials any more. (" + errorMessage(err) + ")",
+			Hint: "Renew the keys and the session token in the work pool's aws_credentials, or let the worker assume a role.", Err: err,
+		}
+	}
 	if transient(err) {
 		return &launch.Failure{Kind: launch.FailureRetry, Message: describe(err), Hint: retryHint(err), Err: err}
 	}
 	for _, rule := range failureRules {
 		if rule.matches(err, c) {
-			return &launch.Failure{Kind: rule.kind, Message: rule.message(cluster, err), Hint: rule.hint, Err: err}
+			return &launch.Failure{Kind: rule.kind, Message: rule.message(cluster, c, err), Hint: rule.hint, Err: err}
 		}
 	}
 	return &launch.Failure{Kind: launch.FailurePermanent, Message: describe(err), Hint: refusedHint, Err: err}
@@ -92,7 +121,7 @@ func launchFailure(err error, c *configuration, cluster string) *launch.Failure 
 type failureRule struct {
 	matches func(error, *configuration) bool
 	kind    launch.FailureKind
-	message func(cluster string, err error) string
+	message func(cluster string, c *configuration, err error) string
 	hint    string
 }
 
@@ -108,23 +137,28 @@ func says(parts ...string) func(error, *configuration) bool {
 	}
 }
 
-func words(text string) func(string, error) string {
-	return func(_ string, err error) string { return text + " (" + errorMessage(err) + ")" }
+// words are a text of our own, or of Prefect's worker word for word, with what
+// AWS said behind it.
+func words(text string) func(string, *configuration, error) string {
+	return func(_ string, _ *configuration, err error) string { return text + " (" + errorMessage(err) + ")" }
 }
+
+const capacityProviderText = "Failed to run ECS task due to a capacity provider error. Verify that your Fargate or EC2 capacity providers are " +
+	"correctly configured for the cluster and that the requested capacity is available."
 
 // failureRules are tried in order. The order matters: "capacity provider" may
 // stand in a message about the network, and so on.
 var failureRules = []failureRule{
 	{
 		matches: says("ClusterNotFoundException"), kind: launch.FailurePermanent,
-		message: func(cluster string, _ error) string {
+		message: func(cluster string, _ *configuration, _ error) string {
 			return fmt.Sprintf("Failed to run ECS task, cluster '%s' not found. Confirm that the cluster is configured in your region.", cluster)
 		},
 		hint: "Set 'cluster' on the work pool to a cluster that exists in the worker's region.",
 	},
 	{
 		matches: says("No Container Instances"), kind: launch.FailureCapacity,
-		message: func(cluster string, _ error) string {
+		message: func(cluster string, _ *configuration, _ error) string {
 			return fmt.Sprintf("Failed to run ECS task, cluster '%s' does not appear to have any container instances associated with it. Confirm that you have EC2 container instances available.", cluster)
 		},
 		hint: "Register container instances with the cluster, or use the launch type FARGATE.",
@@ -133,14 +167,22 @@ var failureRules = []failureRule{
 		matches: func(err error, c *configuration) bool {
 			return c != nil && c.logs && says("failed to validate logger args")(err, c) && says("AccessDenied")(err, c)
 		},
-		kind:    launch.FailurePermanent,
-		message: words("Failed to run ECS task, the attached execution role does not appear to have sufficient permissions."),
-		hint:    "Grant the execution role logs:CreateLogStream, logs:CreateLogGroup and logs:PutLogEvents.",
+		kind: launch.FailurePermanent,
+		message: func(_ string, c *configuration, err error) string {
+			role := firstOf(c.executionRole, stringField(c.definition, "executionRoleArn"))
+			if role != "" {
+				role = " '" + role + "'"
+			}
+			return fmt.Sprintf("Failed to run ECS task, the attached execution role does not appear to have sufficient permissions. "+
+				"Ensure that the execution role%s has permissions logs:CreateLogStream, logs:CreateLogGroup, and logs:PutLogEvents. (%s)", role, errorMessage(err))
+		},
+		hint: "Grant them to the role, or switch configure_cloudwatch_logs off.",
 	},
 	{
 		matches: says("TaskDefinition is inactive"), kind: launch.FailurePermanent,
-		message: words("Failed to run ECS task, the task definition is inactive."),
-		hint:    "Re-register the task definition or remove the `task_definition_arn` from the work pool, so that one is registered automatically.",
+		message: words("Failed to run ECS task, the task definition is inactive. Re-register the task definition or remove the " +
+			"`task_definition_arn` from your work pool configuration to allow Prefect to register a new task definition automatically."),
+		hint: "Somebody deregistered the revision that task_definition_arn names.",
 	},
 	{
 		matches: says("LimitExceededException", "reached the limit on the number of", "concurrently running tasks", "vCPU limit"), kind: launch.FailureCapacity,
@@ -149,21 +191,22 @@ var failureRules = []failureRule{
 	},
 	{
 		matches: says("no capacity", "Capacity is unavailable"), kind: launch.FailureCapacity,
-		message: words("Failed to run ECS task due to a capacity provider error."),
-		hint:    "Verify that your Fargate or EC2 capacity providers are correctly configured for the cluster and that the requested capacity is available.",
+		message: words(capacityProviderText),
+		hint:    "Add subnets in other availability zones, or FARGATE beside FARGATE_SPOT in a capacity_provider_strategy.",
 	},
 	{
 		matches: says("capacity provider"), kind: launch.FailurePermanent,
-		message: words("Failed to run ECS task due to a capacity provider error."),
-		hint:    "Verify that your Fargate or EC2 capacity providers are correctly configured for the cluster: FARGATE_SPOT must be attached to it before tasks may use it.",
+		message: words(capacityProviderText),
+		hint:    "Attach the capacity provider to the cluster: FARGATE and FARGATE_SPOT, too, must be attached before tasks may use them.",
 	},
 	{
 		matches: func(err error, c *configuration) bool {
 			return errorCode(err) == "InvalidParameterException" && says("subnet", "security group", "network")(err, c)
 		},
-		kind:    launch.FailurePermanent,
-		message: words("Failed to run ECS task due to a network configuration error."),
-		hint:    "Verify the subnets and security groups in your work pool's network configuration: they must exist and belong to the same VPC.",
+		kind: launch.FailurePermanent,
+		message: words("Failed to run ECS task due to a network configuration error. Verify the subnets and security groups in your work pool's " +
+			"network configuration are valid and belong to the expected VPC."),
+		hint: "All of them must exist, and belong to one and the same VPC.",
 	},
 	{
 		matches: says("Container Overrides length"), kind: launch.FailurePermanent,
@@ -210,6 +253,8 @@ func retryHint(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "get credentials"), strings.Contains(err.Error(), "refresh cached credentials"):
 		return "The worker has no AWS credentials: give it a task role or an instance role, or set aws_credentials on the work pool."
+	case wrapsThrottle(err):
+		return "AWS limits how often this may be asked, and the worker waits: launch fewer runs at once, or ask AWS for a higher limit."
 	case errorCode(err) == "":
 		return "Check that the worker reaches the AWS endpoints of its region: a NAT gateway, a public address or VPC endpoints."
 	default:

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,11 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 	if err != nil {
 		return launch.Handle{}, err
 	}
+	for _, warning := range c.warnings {
+		if l.warned.first(owner(job) + warning) {
+			job.Log(slog.LevelWarn, warning)
+		}
+	}
 	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
 	if err != nil && l.forgetStale(err, on, c, definitionARN) {
 		// The refused call had no effect, so the token is still free.
@@ -99,14 +105,36 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 		return launch.Handle{}, d.arn, &configError{err.Error(), "Correct task_run_request in the work pool's base job template."}
 	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
+	logRequest(job, "Task run request", request)
 	handle, err := l.runTask(ctx, on, c, job, input)
 	return handle, d.arn, err
 }
 
+// logRequest writes what is sent to ECS to the run's log, for those who debug
+// it; the worker's credentials are cut short.
+func logRequest(job launch.Job, what string, request map[string]any) {
+	shown := copyObject(request)
+	overrides, _ := shown["overrides"].(map[string]any)
+	for _, override := range append(objects(overrides["containerOverrides"]), objects(shown["containerDefinitions"])...) {
+		for _, variable := range objects(override["environment"]) {
+			name, value := stringField(variable, "name"), text(variable["value"])
+			if (name == envAPIKey || name == envAuthString) && len(value) > shownOfSecret {
+				variable["value"] = value[:shownOfSecret] + "***"
+			}
+		}
+	}
+	if encoded, err := json.MarshalIndent(shown, "", "  "); err == nil {
+		job.Log(slog.LevelDebug, what+string(encoded))
+	}
+}
+
+// shownOfSecret is how much of a credential the log may show.
+const shownOfSecret = 6
+
 // prepare makes the request, all but its network, and refuses what cannot work.
 func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map[string]any, error) {
-	if err := c.checkDefinition(d); err != nil {
-		return nil, &configError{err.Error(), "Make the task definition fit the work pool's launch type, or the other way round."}
+	if err := c.fits(d); err != nil {
+		return nil, err
 	}
 	if !empty(c.request["capacityProviderStrategy"]) && l.warned.first("strategy "+owner(job)) {
 		l.logger.Warn("Found capacityProviderStrategy. Removing launchType from task run request.", "flow_run", job.FlowRunID)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -69,7 +70,8 @@ type Launcher struct {
 	places     cache[place]
 	logOptions cache[logStream] // by definition and container
 	warned     onceSet
-	ended      onceSet // definitions that were deregistered
+	template   atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
+	ended      onceSet                        // definitions that were deregistered
 
 	hints  chan launch.Hint
 	events eventCounters
@@ -163,11 +165,13 @@ func (l *Launcher) Check(job launch.Job) error {
 	if d.arn == "" {
 		b, err := l.buildDefinition(c, job, "")
 		if err != nil {
-			return err
+			problems = append(problems, err)
+		} else {
+			d = b.as("", false)
+			problems = append(problems, checkSize(c, b), c.checkDefinition(d))
 		}
-		d = b.as("", false)
-		problems = append(problems, checkSize(c, b), c.checkDefinition(d))
 	}
+	problems = append(problems, c.checkNetwork())
 	request, err := c.buildRequest(job, d)
 	if err != nil {
 		return errors.Join(append(problems, err)...)
@@ -210,7 +214,8 @@ func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
 	if len(c.network) > 0 {
 		p.RunTask["networkConfiguration"] = map[string]any{"awsvpcConfiguration": c.network}
 	}
-	return p, nil
+	_, err = decodeRequest(p.RunTask)
+	return p, err
 }
 
 // Place names the cluster and the region that a job's task is going to run in.
@@ -224,6 +229,14 @@ func (l *Launcher) Place(job launch.Job) string {
 		place += " in " + region
 	}
 	return place
+}
+
+// SetTemplate tells the work pool's job_configuration as it is written, with its
+// placeholders. It is only read to name the job variables that have no effect;
+// without it they are not named.
+func (l *Launcher) SetTemplate(jobConfiguration map[string]any) {
+	template := copyObject(jobConfiguration)
+	l.template.Store(&template)
 }
 
 // Hints tells what the event queue says; nil without a queue.

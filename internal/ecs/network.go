@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
 // network is a VPC's subnets, as of a moment ago.
@@ -36,16 +37,17 @@ func (l *Launcher) addNetwork(ctx context.Context, on *clients, c *configuration
 	if !custom && !empty(request["networkConfiguration"]) {
 		return nil
 	}
-	subnets, err := l.subnets(ctx, on, c.vpcID)
+	if custom {
+		request["networkConfiguration"] = map[string]any{"awsvpcConfiguration": c.network}
+		return l.checkSubnets(ctx, on, c)
+	}
+	subnets, err := l.subnets(ctx, on, c, false)
 	if err != nil {
 		return err
 	}
-	if custom {
-		if err := checkSubnets(c, subnets); err != nil {
-			return err
-		}
-		request["networkConfiguration"] = map[string]any{"awsvpcConfiguration": c.network}
-		return nil
+	if l.warned.first("public " + networkKey(on, c.vpcID)) {
+		l.logger.Warn("tasks get public addresses and the VPC's default security group, in any of its subnets: that is Prefect's way when nothing is said about the network",
+			"vpc", orDefault(c.vpcID), "hint", "set vpc_id and network_configuration on the work pool to choose subnets, security groups and assignPublicIp")
 	}
 	list := make([]any, len(subnets))
 	for i, subnet := range subnets {
@@ -59,38 +61,50 @@ func (l *Launcher) addNetwork(ctx context.Context, on *clients, c *configuration
 	return nil
 }
 
-func checkSubnets(c *configuration, subnets []string) error {
+// checkNetwork finds what ECS would not take of the user's own network.
+func (c *configuration) checkNetwork() error {
+	return decodeInto(copyObject(c.network), &types.AwsVpcConfiguration{}, "job_configuration.network_configuration")
+}
+
+// checkSubnets refuses subnets of another VPC. Before that it looks anew: one of
+// them may be younger than what is remembered.
+func (l *Launcher) checkSubnets(ctx context.Context, on *clients, c *configuration) error {
 	configured, _ := c.network["subnets"].([]any)
 	var names []string
-	known := true
 	for _, item := range configured {
-		name := text(item)
-		names = append(names, name)
-		known = known && slices.Contains(subnets, name)
+		names = append(names, text(item))
 	}
-	if known {
-		return nil
+	var subnets []string
+	for _, anew := range []bool{false, true} {
+		var err error
+		if subnets, err = l.subnets(ctx, on, c, anew); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(subnets, name) }) {
+			return nil
+		}
 	}
-	return &configError{
-		fmt.Sprintf("Subnets %s not found within VPC with ID %s. Please check that VPC is associated with supplied subnets.", quoteNames(names), c.vpcID),
+	return &configError{ // the words are Prefect's, with its missing blank
+		fmt.Sprintf("Subnets %s not found within VPC with ID %s.Please check that VPC is associated with supplied subnets.", quoteNames(names), c.vpcID),
 		fmt.Sprintf("The VPC has %s: correct network_configuration or vpc_id of the work pool.", quoteNames(subnets)),
 	}
 }
 
 func networkKey(on *clients, vpcID string) string { return on.key + " " + vpcID }
 
-// subnets lists a VPC's subnets; "" is the account's default VPC.
-func (l *Launcher) subnets(ctx context.Context, on *clients, vpcID string) ([]string, error) {
-	key := networkKey(on, vpcID)
+// subnets lists a VPC's subnets, as they were a moment ago unless asked for
+// anew; "" is the account's default VPC.
+func (l *Launcher) subnets(ctx context.Context, on *clients, c *configuration, anew bool) ([]string, error) {
+	key := networkKey(on, c.vpcID)
 	unlock, err := l.lookups.lock(ctx, "network "+key)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if known, ok := l.networks.get(key); ok && time.Since(known.readAt) < networkLasts {
+	if known, ok := l.networks.get(key); ok && !anew && time.Since(known.readAt) < networkLasts {
 		return known.subnets, nil
 	}
-	subnets, err := l.readSubnets(ctx, on, vpcID)
+	subnets, err := l.readSubnets(ctx, on, c)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +112,15 @@ func (l *Launcher) subnets(ctx context.Context, on *clients, vpcID string) ([]st
 	return subnets, nil
 }
 
-func (l *Launcher) readSubnets(ctx context.Context, on *clients, vpcID string) ([]string, error) {
+func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuration) ([]string, error) {
 	ask := &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: aws.String("isDefault"), Values: []string{"true"}}}}
 	what, help := "the default VPC", "Pass an explicit `vpc_id` or configure a default VPC."
-	if vpcID != "" {
-		ask = &ec2.DescribeVpcsInput{VpcIds: []string{vpcID}}
-		what, help = "VPC with ID "+vpcID, "Check that the VPC exists in the current region."
+	if c.vpcID != "" {
+		ask = &ec2.DescribeVpcsInput{VpcIds: []string{c.vpcID}}
+		what, help = "VPC with ID "+c.vpcID, "Check that the VPC exists in the current region."
+	}
+	if len(c.network) > 0 {
+		help = "Pass an explicit `vpc_id`."
 	}
 	vpcs, err := call(ctx, l.governor.network, on.ec2.DescribeVpcs, ask)
 	if errorCode(err) == "InvalidVpcID.NotFound" {

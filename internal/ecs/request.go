@@ -64,9 +64,6 @@ func placeRequest(request map[string]any, d *definition) {
 		delete(request, "launchType")
 		request["capacityProviderStrategy"] = []any{map[string]any{"capacityProvider": fargateSpot, "weight": 1}}
 	}
-	for _, provider := range objects(request["capacityProviderStrategy"]) {
-		coerceNumbers(provider, "weight", "base")
-	}
 }
 
 // overrideContainers shapes the container overrides: the job's command and
@@ -141,8 +138,7 @@ func (c *configuration) orchestrationName(d *definition) string {
 }
 
 // normaliseOverride brings what users may write to what ECS takes: a command
-// line to words, an object of variables to a list, text to numbers. Variables
-// set to null go.
+// line to words, an object of variables to a list. Variables set to null go.
 func normaliseOverride(container map[string]any) error {
 	if line, ok := container["command"].(string); ok {
 		words, err := shellWords(line)
@@ -166,7 +162,6 @@ func normaliseOverride(container map[string]any) error {
 	for _, variable := range objects(container["environment"]) {
 		variable["value"] = text(variable["value"])
 	}
-	coerceNumbers(container, "cpu", "memory", "memoryReservation")
 	return nil
 }
 
@@ -193,8 +188,8 @@ func jobEnvironment(templated any, job launch.Job, handedOver map[string]bool) [
 
 func decodeRequest(request map[string]any) (*awsecs.RunTaskInput, error) {
 	input := &awsecs.RunTaskInput{}
-	if err := decodeInto(request, input); err != nil {
-		return nil, fmt.Errorf("job_configuration.task_run_request: %w", err)
+	if err := decodeInto(request, input, "job_configuration.task_run_request"); err != nil {
+		return nil, err
 	}
 	return input, nil
 }

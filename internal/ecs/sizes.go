@@ -1,6 +1,10 @@
 package ecs
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // memoryRange is what Fargate offers with one size of CPU, in MiB.
 type memoryRange struct{ from, to, step int64 }
@@ -34,8 +38,8 @@ func checkSize(c *configuration, b *built) error {
 		return nil
 	}
 	overrides, _ := c.request["overrides"].(map[string]any)
-	cpu, ok := effectiveSize(overrides["cpu"], b.shape["cpu"])
-	memory, alsoOK := effectiveSize(overrides["memory"], b.shape["memory"])
+	cpu, ok := effectiveSize(overrides["cpu"], b.shape["cpu"], unitVCPU)
+	memory, alsoOK := effectiveSize(overrides["memory"], b.shape["memory"], unitGB)
 	if !ok || !alsoOK {
 		return nil
 	}
@@ -55,11 +59,34 @@ func checkSize(c *configuration, b *built) error {
 	return nil
 }
 
-// effectiveSize is the override, else the definition's. Sizes such as "1 vCPU"
-// are not read.
-func effectiveSize(override, defined any) (int64, bool) {
+// effectiveSize is the override, else the definition's.
+func effectiveSize(override, defined any, unit string) (int64, bool) {
 	if !empty(override) {
-		return wholeNumber(override)
+		return units(override, unit)
 	}
-	return wholeNumber(defined)
+	return units(defined, unit)
+}
+
+// Units in which the size of a task may be written; ECS answers in its own.
+const (
+	unitVCPU = "vcpu"
+	unitGB   = "gb"
+)
+
+// units reads a task's size, in CPU units or MiB: 1024 of them are one vCPU, or
+// one GB.
+func units(value any, unit string) (int64, bool) {
+	if n, ok := wholeNumber(value); ok {
+		return n, true
+	}
+	written, _ := value.(string)
+	number, found := strings.CutSuffix(strings.ToLower(strings.TrimSpace(written)), unit)
+	if !found {
+		return 0, false
+	}
+	size, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil {
+		return 0, false
+	}
+	return wholeNumber(size * 1024)
 }

@@ -1,7 +1,6 @@
 package ecs
 
 import (
-	"html"
 	"regexp"
 	"strings"
 	"unicode"
@@ -34,12 +33,6 @@ const (
 type tag struct{ key, value string }
 
 var (
-	// Entities are decoded kind by kind: what one leaves may be another.
-	tagEntities = []*regexp.Regexp{
-		regexp.MustCompile(`&[a-zA-Z][a-zA-Z0-9]*;`),
-		regexp.MustCompile(`&#[0-9]+;`),
-		regexp.MustCompile(`&#x[0-9a-fA-F]+;`),
-	}
 	tagQuotes = regexp.MustCompile(`'+`)
 	tagOthers = regexp.MustCompile(`[^a-zA-Z0-9_./=+:@-]+`)
 	dashRuns  = regexp.MustCompile(`-{2,}`)
@@ -49,11 +42,7 @@ var (
 // filters on tags keep working. Case is kept.
 func tagText(s string) string {
 	s = tagQuotes.ReplaceAllString(s, "-")
-	s = norm.NFKC.String(s)
-	for _, entity := range tagEntities {
-		s = entity.ReplaceAllStringFunc(s, html.UnescapeString)
-	}
-	s = norm.NFKC.String(s)
+	s = norm.NFKC.String(decodeEntities(norm.NFKC.String(s)))
 	s = strings.ReplaceAll(s, "'", "")
 	s = dropDigitCommas(s)
 	s = tagOthers.ReplaceAllString(s, "-")

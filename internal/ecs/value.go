@@ -2,7 +2,6 @@ package ecs
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -113,6 +112,8 @@ func wholeNumber(value any) (int64, bool) {
 	switch value := value.(type) {
 	case int:
 		return int64(value), true
+	case int64:
+		return value, true
 	case float64:
 		if value != math.Trunc(value) || math.Abs(value) > 1<<53 {
 			return 0, false
@@ -144,42 +145,6 @@ func text(value any) string {
 		return strconv.FormatInt(n, 10)
 	}
 	return fmt.Sprint(value)
-}
-
-// decodeInto turns a shaped request into the SDK's type. Names match whatever
-// their case; a name the SDK does not know is an error, as it is for boto.
-func decodeInto(object map[string]any, into any) error {
-	encoded, err := json.Marshal(object)
-	if err != nil {
-		return err
-	}
-	decoder := json.NewDecoder(strings.NewReader(string(encoded)))
-	decoder.DisallowUnknownFields()
-	err = decoder.Decode(into)
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrongType):
-		return fmt.Errorf("%s must be a %s, not a %s", wrongType.Field, goKind(wrongType.Type.Kind().String()), wrongType.Value)
-	case err != nil:
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return nil
-}
-
-// goKind names a Go kind in the words of JSON.
-func goKind(kind string) string {
-	switch {
-	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"), strings.HasPrefix(kind, "float"):
-		return "number"
-	case kind == "bool":
-		return "boolean"
-	case kind == "slice":
-		return "list"
-	case kind == "struct", kind == "map":
-		return "object"
-	default:
-		return kind
-	}
 }
 
 // quoteNames writes names like a Python list, as the messages that users
