@@ -36,7 +36,7 @@ func (s *Settings) resolveAPI() []error {
 	}
 	parsed, err := url.Parse(s.APIURL)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
-		return []error{fmt.Errorf("%s (%s) is %q: it must be an http or https URL, as in http://host:4200/api", apiURLName, s.Source(apiURLName), withoutPassword(s.APIURL))}
+		return []error{fmt.Errorf("%s (%s) is %q: it must be an http or https URL, as in http://host:4200/api", apiURLName, s.Source(apiURLName), WithoutPassword(s.APIURL))}
 	}
 	s.IsCloud = strings.HasPrefix(s.APIURL, s.CloudAPIURL)
 	if problem := s.misconfiguredURL(parsed); problem != nil {
@@ -101,7 +101,7 @@ func (s *Settings) checkIDs(accountFrom, workspaceFrom string) []error {
 	if rest := strings.TrimPrefix(s.APIURL, s.CloudAPIURL); rest != "" && s.AccountID != "" && s.WorkspaceID != "" &&
 		rest != "/accounts/"+s.AccountID+"/workspaces/"+s.WorkspaceID {
 		return []error{fmt.Errorf("%s (%s) is %s: set it to %s/accounts/%s/workspaces/%s, and nothing before or after",
-			apiURLName, s.Source(apiURLName), withoutPassword(s.APIURL), s.CloudAPIURL, s.AccountID, s.WorkspaceID)}
+			apiURLName, s.Source(apiURLName), WithoutPassword(s.APIURL), s.CloudAPIURL, s.AccountID, s.WorkspaceID)}
 	}
 	for _, id := range []struct{ what, value, from string }{
 		{"account", s.AccountID, accountFrom}, {"workspace", s.WorkspaceID, workspaceFrom},
@@ -133,7 +133,7 @@ func (s *Settings) misconfiguredURL(parsed *url.URL) error {
 	isCloudHost := s.IsCloud || s.isCloudHost(parsed)
 	if !isCloudHost {
 		if path := strings.TrimRight(parsed.Path, "/"); !strings.HasSuffix(path, "/api") && !strings.Contains(path, "/api/") {
-			s.warn("%s (%s) is %s: a server's API ends in /api, as in %s/api", apiURLName, s.Source(apiURLName), withoutPassword(s.APIURL), parsed.Scheme+"://"+parsed.Host)
+			s.warn("%s (%s) is %s: a server's API ends in /api, as in %s/api", apiURLName, s.Source(apiURLName), WithoutPassword(s.APIURL), parsed.Scheme+"://"+parsed.Host)
 		}
 		if len(slips) > 0 {
 			s.warn("%s (%s) may be wrong: %s, if this is Prefect Cloud", apiURLName, s.Source(apiURLName), strings.Join(slips, "; "))
@@ -152,7 +152,7 @@ func (s *Settings) misconfiguredURL(parsed *url.URL) error {
 		slips = []string{"it is not below " + s.CloudAPIURL}
 	}
 	return fmt.Errorf("%s (%s) is %s: %s; set it to %s/accounts/%s/workspaces/%s", apiURLName, s.Source(apiURLName),
-		withoutPassword(s.APIURL), strings.Join(slips, "; "), s.CloudAPIURL, account, workspace)
+		WithoutPassword(s.APIURL), strings.Join(slips, "; "), s.CloudAPIURL, account, workspace)
 }
 
 // isCloudHost reports a host of the Prefect Cloud that is set: its API or, as
@@ -212,8 +212,8 @@ func cloudIDs(path string) (account, workspace string) {
 	return account, workspace
 }
 
-// withoutPassword masks the user information of a URL.
-func withoutPassword(text string) string {
+// WithoutPassword masks the user information of a URL.
+func WithoutPassword(text string) string {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		return text

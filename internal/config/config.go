@@ -134,7 +134,7 @@ type alteration struct{ value, note string }
 
 // String names the API and the profile, and no value that may be secret.
 func (s *Settings) String() string {
-	return fmt.Sprintf("settings for %s (profile %s)", withoutPassword(s.APIURL), s.Profile)
+	return fmt.Sprintf("settings for %s (profile %s)", WithoutPassword(s.APIURL), s.Profile)
 }
 
 // GoString is String: the fields hold secrets.

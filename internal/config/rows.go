@@ -133,7 +133,7 @@ func masked(k kind, value string) string {
 	case k == kindHeaders:
 		return maskedHeaders(value)
 	default:
-		return withoutPassword(value)
+		return WithoutPassword(value)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestInspectShowsWhatItCan(t *testing.T) {
 func TestUnknownNamesAreFound(t *testing.T) {
 	m := machine{
 		env: env("PREFECT_API_KYE=1", "prefect_worker_qeury_seconds=1", "PREFECT_WORKER_QUERY_SECONDS=3", "PREFECT_CLIENT_ENABLE_METRICS=1",
-			"PREFECT__FLOW_RUN_ID=1", "PREFECT_INTEGRATIONS_KUBERNETES_X=1", "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE=q", "PREFECT_API_FOO=1",
+			"PREFECT__FLOW_RUN_ID=1", "PREFECT_INTEGRATIONS_KUBERNETES_X=1", "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE=q", "PREFECT_API_FOO=1", "PREFECT_KEY=k",
 			"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR=reschedule", "PREFECT_WORKSPACE_ID=x", "OTHER=1"),
 		files: map[string]string{
 			".env":         "PREFECT_API_URLL=1\nOTHER=1\n",
@@ -132,6 +132,7 @@ func TestUnknownNamesAreFound(t *testing.T) {
 		"env PREFECT_API_KYE -> PREFECT_API_KEY",
 		"env PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE -> PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME",
 
+		"env PREFECT_KEY -> PREFECT_API_KEY",
 		"env prefect_worker_qeury_seconds -> PREFECT_WORKER_QUERY_SECONDS",
 		"dotenv PREFECT_API_URLL -> PREFECT_API_URL",
 		"prefect.toml api.keys -> api.key",

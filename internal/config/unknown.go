@@ -89,12 +89,22 @@ func leaves(under string, table map[string]any, known []string) []string {
 }
 
 // Nearest is the one of the names that the given one was probably meant to be,
-// "" when none is near: one slip in every five letters, two at least, five at most.
+// "" when none is near: one slip in every five letters, two at least, five at most, or
+// a part left out after the first, as in PREFECT_KEY.
 func Nearest(name string, names []string) string {
 	best, nearest := min(max(2, len(strings.TrimPrefix(strings.ToUpper(name), "PREFECT_"))/5), 5)+1, ""
 	for _, other := range names {
 		if d := slips(strings.ToUpper(name), strings.ToUpper(other)); d < best {
 			best, nearest = d, other
+		}
+	}
+	if nearest != "" {
+		return nearest
+	}
+	_, rest, _ := strings.Cut(strings.ToUpper(name), "_")
+	for _, other := range names {
+		if rest != "" && strings.HasSuffix(other, "_"+rest) && (nearest == "" || len(other) < len(nearest)) {
+			nearest = other
 		}
 	}
 	return nearest

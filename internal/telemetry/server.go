@@ -36,21 +36,32 @@ type Health struct {
 	Metrics prometheus.Gatherer
 }
 
-// Server serves health and metrics on one port.
+// Server serves health or metrics on one port.
 type Server struct {
+	what     string
 	listener net.Listener
 	http     *http.Server
 }
 
 // Listen opens the port, so that a port that is taken is known at once.
 func Listen(addr string, h Health) (*Server, error) {
+	return listen("health checks", addr, h.handler())
+}
+
+// ListenMetrics opens a port for metrics alone, on any path, as Prefect's
+// client serves them.
+func ListenMetrics(addr string, metrics prometheus.Gatherer) (*Server, error) {
+	return listen("metrics", addr, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+}
+
+func listen(what, addr string, handler http.Handler) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for health checks: %w", err)
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
-	return &Server{listener: l, http: &http.Server{
-		Handler: h.handler(),
-		// A health check that takes longer than this is none.
+	return &Server{what: what, listener: l, http: &http.Server{
+		Handler: handler,
+		// A request that takes longer than this is none.
 		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 	}}, nil
 }
@@ -63,7 +74,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
 	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve health checks: %w", err)
+		return fmt.Errorf("serve %s: %w", s.what, err)
 	}
 	return nil
 }

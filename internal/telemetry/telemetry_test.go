@@ -108,3 +108,32 @@ func TestServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestMetricsServer(t *testing.T) {
+	s, err := ListenMetrics("127.0.0.1:0", NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, path := range []string{"/metrics", "/"} { // Prefect's answers on any
+		resp, err := client.Get("http://" + s.Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") || !strings.Contains(string(body), "process_") {
+			t.Errorf("GET %s = %s %q %v", path, resp.Status, body, err)
+		}
+	}
+	if _, err := ListenMetrics(s.Addr(), NewRegistry()); err == nil || !strings.Contains(err.Error(), "listen for metrics") {
+		t.Errorf("a taken port: %v", err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
