@@ -92,7 +92,8 @@ conformance: reference ## The worker protocol, item by item, on faber (at most 4
 
 .PHONY: compare
 compare: reference ## The same on Prefect's own worker, and both columns into docs/conformance.md
-	@$(call CONFORMANCE,python)
+	@test -f $(DEV)/conformance/faber.json || $(MAKE) conformance
+	@CONFORMANCE_BESIDE=$(CURDIR)/$(DEV)/conformance/faber.json CONFORMANCE_TABLE=$(CURDIR)/docs/conformance.md $(call CONFORMANCE,python)
 
 .PHONY: fuzz
 fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)

@@ -183,6 +183,8 @@ func TestL6DownAtBoot(t *testing.T) {
 	if !w.alive() {
 		t.Error("the worker ended")
 	}
-	calls := b.relay.Exchanges(func(x relay.Exchange) bool { return strings.HasSuffix(x.Path, "/get_scheduled_flow_runs") && x.Status == http.StatusOK })
+	calls := b.relay.Exchanges(func(x relay.Exchange) bool {
+		return strings.HasSuffix(x.Path, "/get_scheduled_flow_runs") && x.Status == http.StatusOK
+	})
 	b.saw("run executed %.0f s after the API came up, %d polls answered; same process", time.Since(up).Seconds(), len(calls))
 }

@@ -17,7 +17,9 @@ const (
 	prefectEnv  = "FABER_TEST_PREFECT"    // the prefect executable whose server is used, and that flow runs are executed by
 	referenceEv = "FABER_TEST_REFERENCE"  // the prefect executable of an environment with prefect-aws: Python's worker
 	resultsEnv  = "CONFORMANCE_RESULTS"   // file the verdicts are written to; none: they are only printed
-	selectEnv   = "CONFORMANCE_SELECTION" // "n/seed": n items, chosen by the seed; none: all
+	besideEnv   = "CONFORMANCE_BESIDE"    // verdicts of the other worker, for the table of both
+	tableEnv    = "CONFORMANCE_TABLE"     // file the table of both workers is written to; none: it is not made
+	selectEnv   = "CONFORMANCE_SELECTION" // "share/seed": a share of the items in thousandths, chosen by the seed; none: all
 )
 
 // underTest is the worker that this run of the suite is about.
@@ -50,6 +52,12 @@ func TestMain(m *testing.M) {
 	if err := verdicts.finish(string(suite.worker), os.Getenv(resultsEnv)); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		code = 1
+	}
+	if table := os.Getenv(tableEnv); table != "" {
+		if err := writeTable(table, os.Getenv(besideEnv), os.Getenv(resultsEnv)); err != nil {
+			fmt.Fprintln(os.Stderr, "conformance:", err)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }

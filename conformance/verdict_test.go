@@ -125,7 +125,7 @@ func (c *collection) finish(worker, file string) error {
 	}
 	_ = table.Flush()
 	fmt.Printf("\n%s: %d items: %d pass, %d differ as decided, %d fail\n", worker, len(c.all), count[verdictPass], count[verdictDiffers], count[verdictFail])
-	if file == "" {
+	if file == "" || suite.selection != nil {
 		return nil
 	}
 	data, err := json.MarshalIndent(c.all, "", "  ")

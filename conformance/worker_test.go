@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,8 +129,27 @@ func (w *worker) environ(o workerOptions) []string {
 func (w *worker) end() {
 	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL)
 	<-w.done
+	w.endChildren()
 	if w.t.Failed() {
 		w.t.Logf("the worker said:\n%s", w.log())
+	}
+}
+
+// endChildren kills what the worker left behind: flow runs have sessions of
+// their own. They are known by their environment, which they inherited.
+func (w *worker) endChildren() {
+	processes, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return
+	}
+	for _, file := range processes {
+		environ, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(environ, []byte(w.home)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 	}
 }
 
