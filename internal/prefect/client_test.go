@@ -62,7 +62,7 @@ func TestHeaders(t *testing.T) {
 					t.Errorf("%s: %q, want %q", header, got, want)
 				}
 			}
-			if warned := strings.Count(log.String(), "custom header is ignored"); name == "guarded" && warned != 2 || name != "guarded" && warned != 0 {
+			if warned := strings.Count(log.String(), "is ignored because it conflicts with a protected header"); name == "guarded" && warned != 2 || name != "guarded" && warned != 0 {
 				t.Errorf("log %s", &log)
 			}
 		})
@@ -465,5 +465,20 @@ func TestCloudHeartbeatAsksForTheID(t *testing.T) {
 	}
 	if c.WorkerID() != first || seen[3].header.Get("X-Prefect-Worker-Id") != first {
 		t.Errorf("id %q, header %q", c.WorkerID(), seen[3].header.Get("X-Prefect-Worker-Id"))
+	}
+}
+
+func TestWhereAWorkerIsSeen(t *testing.T) {
+	for api, want := range map[string]string{
+		"https://api.prefect.cloud/api/accounts/a-1/workspaces/w-1": "https://app.prefect.cloud/account/a-1/workspace/w-1",
+		"http://127.0.0.1:4200/api":                                 "http://127.0.0.1:4200",
+	} {
+		c, err := New(Options{APIURL: api})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.WorkerURL("my pool", "id"); got != want+"/work-pools/work-pool/my%20pool/worker/id" {
+			t.Errorf("%s: %s", api, got)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package prefect
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,7 +43,8 @@ func (c *Client) addCustomHeaders(h http.Header, warn bool) {
 	for name, value := range c.options.CustomHeaders {
 		if slices.Contains(protected, strings.ToLower(name)) {
 			if warn {
-				c.log.Warn("custom header is ignored: Prefect uses it itself", "header", name, "setting", "PREFECT_CLIENT_CUSTOM_HEADERS")
+				c.log.Warn(fmt.Sprintf("Custom header '%s' is ignored because it conflicts with a protected header managed by Prefect."+
+					" Protected headers include: User-Agent, Prefect-Csrf-Token, Prefect-Csrf-Client", name))
 			}
 			continue
 		}

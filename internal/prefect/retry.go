@@ -98,6 +98,9 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte, t
 		return nil, err
 	}
 	request.Header = c.headers.Clone()
+	if host := request.Header.Get("Host"); host != "" {
+		request.Host = host // a custom header: some gateways choose by it
+	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}

@@ -34,8 +34,8 @@ func (c *Client) CheckVersion(ctx context.Context) error {
 		return &incompatibleError{server}
 	}
 	if older(theirs, ours) {
-		c.log.Warn("the Prefect server is older than the client, which may lead to unexpected behavior: upgrade the server",
-			"server", server, "client", Version)
+		c.log.Warn(fmt.Sprintf("Your Prefect server is running an older version of Prefect than your client which may result in unexpected behavior."+
+			" Please upgrade your Prefect server from version %s to version %s or higher.", server, Version))
 	}
 	return nil
 }
