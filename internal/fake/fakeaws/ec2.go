@@ -52,7 +52,7 @@ func (s *Server) describeVPCs(call Call) (any, *Fault) {
 			return nil, &Fault{Code: "InvalidVpcID.NotFound", Message: "The vpc ID '" + id + "' does not exist"}
 		}
 	}
-	items := ""
+	var items strings.Builder
 	for _, id := range slices.Sorted(maps.Keys(s.network.subnets)) {
 		matches, refusal := filtered(call.Body, "VpcId.", id, map[string]string{
 			"isDefault": fmt.Sprint(id == s.network.defaultVPC), "is-default": fmt.Sprint(id == s.network.defaultVPC),
@@ -62,11 +62,11 @@ func (s *Server) describeVPCs(call Call) (any, *Fault) {
 			return nil, refusal
 		}
 		if matches {
-			items += element("item", element("vpcId", id)+element("state", "available")+element("ownerId", Account)+
-				element("cidrBlock", "10.0.0.0/16")+element("isDefault", fmt.Sprint(id == s.network.defaultVPC)))
+			items.WriteString(element("item", element("vpcId", id)+element("state", "available")+element("ownerId", Account)+
+				element("cidrBlock", "10.0.0.0/16")+element("isDefault", fmt.Sprint(id == s.network.defaultVPC))))
 		}
 	}
-	return ec2Answer("DescribeVpcs", "vpcSet", items), nil
+	return ec2Answer("DescribeVpcs", "vpcSet", items.String()), nil
 }
 
 func (s *Server) describeSubnets(call Call) (any, *Fault) {
@@ -75,7 +75,7 @@ func (s *Server) describeSubnets(call Call) (any, *Fault) {
 			return nil, &Fault{Code: "InvalidSubnetID.NotFound", Message: "The subnet ID '" + id + "' does not exist"}
 		}
 	}
-	items := ""
+	var items strings.Builder
 	for _, vpc := range slices.Sorted(maps.Keys(s.network.subnets)) {
 		for i, id := range s.network.subnets[vpc] {
 			matches, refusal := filtered(call.Body, "SubnetId.", id, map[string]string{
@@ -85,12 +85,12 @@ func (s *Server) describeSubnets(call Call) (any, *Fault) {
 				return nil, refusal
 			}
 			if matches {
-				items += element("item", element("subnetId", id)+element("vpcId", vpc)+element("state", "available")+
-					element("availabilityZone", zone(i))+element("cidrBlock", fmt.Sprintf("10.0.%d.0/24", i))+element("mapPublicIpOnLaunch", "true"))
+				items.WriteString(element("item", element("subnetId", id)+element("vpcId", vpc)+element("state", "available")+
+					element("availabilityZone", zone(i))+element("cidrBlock", fmt.Sprintf("10.0.%d.0/24", i))+element("mapPublicIpOnLaunch", "true")))
 			}
 		}
 	}
-	return ec2Answer("DescribeSubnets", "subnetSet", items), nil
+	return ec2Answer("DescribeSubnets", "subnetSet", items.String()), nil
 }
 
 func ec2Answer(op, set, items string) string {

@@ -2,6 +2,7 @@ package fakeaws
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -14,7 +15,7 @@ type Fault struct {
 	Status        int            // HTTP; 0 is 400
 	Code, Message string         // the error; the code in AWS's own or its older SQS spelling
 	Fields        map[string]any // further fields of the error
-	Answer        map[string]any // JSON that is answered as a success, without any effect
+	Answer        any            // answered as a success, without any effect: JSON, or a query service's XML
 	Dropped       bool           // the connection breaks, and the call has no effect
 	Lost          bool           // the connection breaks, and the call has its effect
 	Delay         time.Duration  // passes before anything else
@@ -87,7 +88,7 @@ func (f *Fault) write(w http.ResponseWriter, call Call) {
 	if call.query {
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(status)
-		_, _ = w.Write([]byte(f.xml(call.Service))) // the caller may have gone
+		_, _ = fmt.Fprint(w, f.xml(call.Service)) //nolint:gosec // a test reads it; the caller may have gone
 		return
 	}
 	w.Header().Set("Content-Type", call.contentType())

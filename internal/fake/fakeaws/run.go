@@ -108,7 +108,7 @@ func (s *Server) start(cluster string, d *Definition, request object) *Task {
 	id := fmt.Sprintf("%032x", len(s.tasks)+1)
 	task := &Task{
 		ARN:     arn("ecs", "task/"+cluster+"/"+id),
-		Cluster: arn("ecs", "cluster/"+cluster), Definition: d.ARN, Request: request, s: s,
+		Cluster: arn("ecs", "cluster/"+cluster), Definition: d.ARN, Request: request, s: s, version: 1,
 	}
 	task.tags = taskTags(request, d)
 	task.detail = newDetail(task, d, s.network.zoneOf(request))
@@ -143,7 +143,7 @@ func newDetail(task *Task, d *Definition, zone string) object {
 	detail := object{
 		"taskArn": task.ARN, "clusterArn": task.Cluster, "taskDefinitionArn": task.Definition,
 		"attachments": []any{}, "attributes": []any{object{"name": "ecs.cpu-architecture", "value": "x86_64"}},
-		"availabilityZone": zone, "createdAt": now, "updatedAt": now, "version": 1,
+		"availabilityZone": zone, "createdAt": now, "updatedAt": now, "version": task.version,
 		"lastStatus": "PROVISIONING", "desiredStatus": "RUNNING", "enableExecuteCommand": task.Request["enableExecuteCommand"] == true,
 		"group":      firstText(text(task.Request, "group"), "family:"+d.Family),
 		"cpu":        firstText(text(overrides, "cpu"), text(d.Body, "cpu"), "0"),

@@ -43,6 +43,7 @@ type Task struct {
 	script    Script
 	described int
 	hidden    bool
+	version   int
 	detail    object // as it is shown, with times as time.Time
 	tags      []any
 }
@@ -153,7 +154,8 @@ func (t *Task) set(status string, changes ...Change) {
 	for _, change := range changes {
 		change(t.detail)
 	}
-	t.detail["version"] = t.detail["version"].(int) + 1
+	t.version++
+	t.detail["version"] = t.version
 	t.s.tell(t)
 }
 
@@ -171,7 +173,7 @@ func (t *Task) step() {
 
 // show is the task as ECS shows it.
 func (t *Task) show(tags bool) object {
-	out := withTimes(t.detail, seconds).(object)
+	out := withTimes(t.detail, seconds)
 	out["tags"] = []any{}
 	if tags {
 		out["tags"] = t.tags

@@ -70,24 +70,32 @@ func setDefault(o object, key string, value any) {
 
 // withTimes copies JSON with its times written by a function: ECS writes them as
 // seconds, EventBridge as text.
-func withTimes(value any, write func(time.Time) any) any {
-	switch v := value.(type) {
-	case time.Time:
-		return write(v)
-	case map[string]any:
-		out := object{}
-		for key, item := range v {
-			out[key] = withTimes(item, write)
+func withTimes(o object, write func(time.Time) any) object {
+	out := object{}
+	for key, value := range o {
+		switch v := value.(type) {
+		case time.Time:
+			out[key] = write(v)
+		case map[string]any:
+			out[key] = withTimes(v, write)
+		case []any:
+			out[key] = listWithTimes(v, write)
+		default:
+			out[key] = v
 		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = withTimes(item, write)
-		}
-		return out
 	}
-	return value
+	return out
+}
+
+func listWithTimes(list []any, write func(time.Time) any) []any {
+	out := make([]any, len(list))
+	for i, item := range list {
+		out[i] = item
+		if o, ok := item.(map[string]any); ok {
+			out[i] = withTimes(o, write)
+		}
+	}
+	return out
 }
 
 func seconds(t time.Time) any { return float64(t.UnixMilli()) / 1000 }
