@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"faber/internal/launch"
@@ -45,7 +46,10 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 		return false
 	}
 	submitted := w.emitSubmitted(&s)
-	w.labelRun(ctx, s.run.ID)
+	if err := w.labelRun(ctx, s.run.ID); err != nil {
+		w.failSubmission(ctx, s.run, err.Error(), "")
+		return false
+	}
 	if !w.proposeSubmitting(ctx, s, job) {
 		return false
 	}
@@ -68,8 +72,9 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 }
 
 // labelRun names this worker on the run. Others read it to know whose
-// infrastructure it is, but a run is not worth less without.
-func (w *Worker) labelRun(ctx context.Context, flowRunID string) {
+// infrastructure it is. A server that answers and does not take the labels fails
+// the submission, as with Prefect's worker; one that does not answer fails nothing.
+func (w *Worker) labelRun(ctx context.Context, flowRunID string) error {
 	pool := w.pool.Load().pool
 	labels := map[string]string{
 		workerNameLabel: w.name, "prefect.worker.type": w.launcher.Type(),
@@ -81,9 +86,14 @@ func (w *Worker) labelRun(ctx context.Context, flowRunID string) {
 	err := persist(ctx, claimTries, func() error {
 		return w.api.SetLabels(ctx, flowRunID, labels)
 	})
-	if err != nil {
+	var refused *prefect.StatusError
+	switch {
+	case errors.As(err, &refused) && refused.Code != http.StatusNotFound:
+		return fmt.Errorf("label the flow run: %w", err)
+	case err != nil:
 		w.log.Warn("Label flow run", "flow_run", flowRunID, "error", err)
 	}
+	return nil
 }
 
 const (
@@ -187,17 +197,20 @@ func (w *Worker) savePID(ctx context.Context, a *attempt) {
 			}
 			stop()
 		})
-		pid, first := a.handle.PID, true
+		pid, failures := a.handle.PID, 0
 		err := persist(trying, 0, func() error {
-			if !first && trying.Err() != nil {
+			if failures > 0 && trying.Err() != nil {
 				return trying.Err()
 			}
-			first = false
-			return w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
+			err := w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
+			if err != nil && failures == 0 && !errors.Is(err, prefect.ErrNotFound) {
+				// Said at once and once: the tries may take as long as the run.
+				w.runLog(a.run.ID, slog.LevelError, "An error occurred while setting the `infrastructure_pid` on flow run '%s'."+
+					" The flow run will not be cancellable by other workers until that succeeds: %v", a.run.ID, err)
+			}
+			failures++
+			return err
 		})
-		if err != nil && !errors.Is(err, prefect.ErrNotFound) {
-			w.log.Warn(fmt.Sprintf("An error occurred while setting the infrastructure_pid on flow run '%s'.", a.run.ID), "error", err)
-		}
 		a.pidSaved.Store(err == nil)
 	})
 }
