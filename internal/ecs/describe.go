@@ -202,18 +202,28 @@ func containersEnded(task types.Task) bool {
 }
 
 // deregisterAfter deregisters the definition of a stopped task that was marked
-// for it, once. It is housekeeping: what fails here is left for the next task.
+// for it. It is housekeeping: what fails here is left for the next look.
 func (l *Launcher) deregisterAfter(ctx context.Context, on *clients, task types.Task) {
 	arn := aws.ToString(task.TaskDefinitionArn)
-	marked := slices.ContainsFunc(task.Tags, func(t types.Tag) bool {
-		return aws.ToString(t.Key) == tagDeregister && aws.ToString(t.Value) == "true"
-	})
-	if !marked || phaseOf(task) != launch.PhaseStopped || arn == "" || !l.ended.first(arn) {
-		return
+	if tagValue(task, tagDeregister) == "true" && phaseOf(task) == launch.PhaseStopped && arn != "" {
+		_ = l.deregister(ctx, on, arn) // said there
+	}
+}
+
+// deregister deregisters a definition, once.
+func (l *Launcher) deregister(ctx context.Context, on *clients, arn string) error {
+	if !l.ended.first(arn) {
+		return nil
 	}
 	l.forgetDefinition(arn)
 	_, err := call(ctx, l.governor.deregisterDefinition, on.ecs.DeregisterTaskDefinition, &awsecs.DeregisterTaskDefinitionInput{TaskDefinition: aws.String(arn)})
 	if err != nil {
+		if transient(err) {
+			l.ended.forget(arn)
+		}
 		l.logger.Warn("cannot deregister a task definition", "task_definition", arn, "error", err)
+		return fmt.Errorf("deregister task definition %s: %w", arn, err)
 	}
+	l.logger.Info(fmt.Sprintf("Task definition %s successfully deregistered", arn))
+	return nil
 }

@@ -230,8 +230,11 @@ func TestReasonsReadAsOneSentence(t *testing.T) {
 	}
 	started := aws.Time(time.Unix(1_700_000_000, 0))
 	exit = exitOf(types.Task{StartedAt: started, StoppedReason: aws.String("Host gone."), Containers: []types.Container{{Name: aws.String("prefect")}}})
-	if want := "ECS task stopped: Host gone. Container(s) 'prefect' had no exit code, indicating"; !strings.HasPrefix(exit.Message, want) {
+	if want := "The following containers stopped with a non-zero exit code: ['prefect'] (ECS task stopped: Host gone)"; exit.Message != want {
 		t.Errorf("message %q", exit.Message)
+	}
+	if want := "Task terminated by infrastructure: Container(s) 'prefect' had no exit code, indicating the task was terminated"; !strings.HasPrefix(exit.Hint, want) {
+		t.Errorf("hint %q", exit.Hint)
 	}
 }
 
@@ -270,7 +273,7 @@ func TestExits(t *testing.T) {
 		{"Spot", types.Task{StopCode: types.TaskStopCodeSpotInterruption, StartedAt: now, StoppedReason: aws.String("Your Spot Task was interrupted."), Containers: []types.Container{container("prefect", killed, "")}}, launch.ExitInterrupted, 137, "Spot interrupted the task", "FARGATE"},
 		{"maintenance", types.Task{StopCode: types.TaskStopCodeTerminationNotice, StartedAt: now}, launch.ExitInterrupted, -1, "out of service", ""},
 		{"stopped by somebody", types.Task{StopCode: types.TaskStopCodeUserInitiated, StartedAt: now, StoppedReason: aws.String("Stopped by Prefect worker"), Containers: []types.Container{container("prefect", aws.Int32(143), "")}}, launch.ExitStopped, 143, "Stopped by Prefect worker", ""},
-		{"no code", types.Task{StopCode: ended, StartedAt: now, StoppedReason: aws.String("Essential container in task exited"), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitUnknown, -1, "Container(s) 'prefect' had no exit code", "stopped reason"},
+		{"no code", types.Task{StopCode: ended, StartedAt: now, StoppedReason: aws.String("Essential container in task exited"), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitUnknown, -1, "(ECS task stopped: Essential container in task exited)", "stopped reason"},
 		{"nothing at all", types.Task{StartedAt: now}, launch.ExitUnknown, -1, "unknown reason", ""},
 	}
 	for _, test := range tests {

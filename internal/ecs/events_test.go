@@ -145,8 +145,9 @@ func FuzzReadEvent(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		hint, ok, err := readEvent(body)
-		if ok && (err != nil || hint.PID == "") {
+		event, ok, err := readEvent(body)
+		hint, _ := event.hint(nil)
+		if ok && (err != nil || hint.PID == pidSeparator) {
 			t.Errorf("%+v, %v", hint, err)
 		}
 	})

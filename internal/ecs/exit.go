@@ -32,14 +32,13 @@ func exitOf(task types.Task) *launch.Exit {
 		interrupted(exit, task)
 	case task.StopCode == types.TaskStopCodeUserInitiated, task.StopCode == types.TaskStopCodeServiceSchedulerInitiated:
 		exit.Kind = launch.ExitStopped
-		exit.Message = "ECS task was stopped: " + orUnknown(aws.ToString(task.StoppedReason))
+		exit.Message = failedWords(judged, "ECS task was stopped: "+orUnknown(aws.ToString(task.StoppedReason)))
 	case code == nil && neverRan(task, reasons), couldNotStart(judged):
-		startFailure(exit, reasons)
+		startFailure(exit, task, reasons)
 	case code == nil:
 		exit.Kind = launch.ExitUnknown
-		exit.Message = fmt.Sprintf("ECS task stopped: %s. Container(s) %s had no exit code, indicating the task was terminated by ECS or the underlying infrastructure.",
-			orUnknown(trimReason(task.StoppedReason)), strings.Trim(quoteNames(names(judged)), "[]"))
-		exit.Hint = "Look at the task's stopped reason in the ECS console and at its last log lines."
+		exit.Message = failedWords(judged, "ECS task stopped: "+orUnknown(trimReason(task.StoppedReason)))
+		exit.Hint = diagnose(task).String() + " Look at the task's stopped reason in the ECS console and at its last log lines."
 	case *code == 0:
 		exit.Kind = launch.ExitClean
 		exit.Message = "The container ended with exit code 0."
@@ -147,6 +146,10 @@ func neverRan(task types.Task, reasons string) bool {
 	if task.StopCode == types.TaskStopCodeTaskFailedToStart || task.StartedAt == nil {
 		return true
 	}
+	return knownStartFailure(reasons)
+}
+
+func knownStartFailure(reasons string) bool {
 	return slices.ContainsFunc(startFailures, func(known string) bool { return strings.Contains(reasons, known) })
 }
 
@@ -158,10 +161,13 @@ func couldNotStart(judged []types.Container) bool {
 	})
 }
 
-func startFailure(exit *launch.Exit, reasons string) {
+func startFailure(exit *launch.Exit, task types.Task, reasons string) {
 	exit.Kind = launch.ExitStartFailure
 	exit.Message = "ECS task failed to start: " + orUnknown(reasons)
-	exit.Hint = startHint(reasons)
+	if task.StopCode == types.TaskStopCodeTaskFailedToStart && len(task.Containers) == 0 && !knownStartFailure(reasons) {
+		exit.Message += ". The capacity provider could not place the task."
+	}
+	exit.Hint = diagnose(task).String() + " " + startHint(reasons)
 }
 
 // startHints are looked through in order: the first that fits tells what to do.
@@ -178,6 +184,7 @@ var startHints = []struct{ part, hint string }{
 	{"i/o timeout", "The task has no route to the registry: give its subnets a NAT gateway or VPC endpoints, or the task a public address."},
 	{"CannotPullContainer", "Check the image's name and tag, the execution role, and that the task's subnets reach the registry."},
 	{"CannotStartContainer", "The container's command could not be started: check that it exists in the image."},
+	{"apacity", "AWS had no room for the task there: add subnets in other availability zones, or FARGATE beside FARGATE_SPOT in a capacity_provider_strategy."},
 	{"network interface", "The subnet may be out of free addresses: add subnets, or larger ones."},
 }
 
@@ -202,15 +209,19 @@ const (
 // with the code itself.
 func nonZero(exit *launch.Exit, task types.Task, judged []types.Container, reasons string) {
 	exit.Kind = launch.ExitNonZero
-	var failed []types.Container
-	for _, container := range judged {
-		if container.ExitCode == nil || *container.ExitCode != 0 {
-			failed = append(failed, container)
-		}
-	}
 	detail, hint := codeWords(*exit.Code, strings.Contains(reasons, "OutOfMemory"), task)
-	exit.Message = fmt.Sprintf("The following containers stopped with a non-zero exit code: %s (exit code %d%s)", quoteNames(names(failed)), *exit.Code, detail)
-	exit.Hint = hint
+	exit.Message = failedWords(judged, fmt.Sprintf("exit code %d%s", *exit.Code, detail))
+	exit.Hint = diagnose(task).String() + " " + hint
+}
+
+// failedWords are Prefect's words for the containers that did not end with code
+// 0, with what else is known behind them; that alone when all of them did.
+func failedWords(judged []types.Container, detail string) string {
+	failed := slices.DeleteFunc(slices.Clone(judged), func(c types.Container) bool { return aws.ToInt32(c.ExitCode) == 0 && c.ExitCode != nil })
+	if len(failed) == 0 {
+		return detail
+	}
+	return fmt.Sprintf("The following containers stopped with a non-zero exit code: %s (%s)", quoteNames(names(failed)), detail)
 }
 
 func codeWords(code int, outOfMemory bool, task types.Task) (detail, hint string) {

@@ -60,6 +60,9 @@ func (l *Launcher) whereToLook(ctx context.Context, pool launch.Pool) ([]batch, 
 	if err != nil {
 		return nil, err
 	}
+	if c.key() != (credentials{}).key() {
+		l.poolCredentials.Store(&c)
+	}
 	cluster := literal(stringField(pool.Configuration, "cluster"))
 	if request, ok := pool.Configuration["task_run_request"].(map[string]any); ok && cluster == "" {
 		cluster = literal(stringField(request, "cluster"))

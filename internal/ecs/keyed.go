@@ -72,6 +72,20 @@ func (s *onceSet) first(key string) bool {
 	return true
 }
 
+// has reports whether the key was met.
+func (s *onceSet) has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[key]
+}
+
+// forget lets the key be met for the first time again.
+func (s *onceSet) forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, key)
+}
+
 // cache is a small map that forgets its oldest entries.
 type cache[V any] struct {
 	mu    sync.Mutex

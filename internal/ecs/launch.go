@@ -159,6 +159,7 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 		return launch.Handle{}, runFailure(out.Failures)
 	}
 	handle := l.launched(on, c, job, out.Tasks[0])
+	l.tags.put(aws.ToString(out.Tasks[0].TaskArn), tagsOf(input.Tags))
 	job.Log(slog.LevelInfo, fmt.Sprintf("Created ECS task '%s'", aws.ToString(out.Tasks[0].TaskArn)))
 	return handle, nil
 }

@@ -48,12 +48,16 @@ type Options struct {
 	// hints.
 	Queue       string
 	QueueRegion string // "" is the machine's
+	// QueueOptional says that nobody asked for this queue: its name is the usual
+	// one, and it is no mistake when it does not exist.
+	QueueOptional bool
 
 	// LoadConfig finds the machine's AWS configuration; nil is the SDK's way.
 	LoadConfig LoadConfig
 
-	maxBackoff time.Duration // of the SDK's retries
-	queueWait  time.Duration // before a missing queue is looked for again
+	maxBackoff  time.Duration // of the SDK's retries
+	queueWait   time.Duration // before a missing queue is looked for again
+	extendEvery time.Duration // how often messages are held back while the worker is busy
 }
 
 // Launcher launches ECS tasks. Make one with New.
@@ -70,8 +74,11 @@ type Launcher struct {
 	places     cache[place]
 	logOptions cache[logStream] // by definition and container
 	warned     onceSet
-	template   atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
-	ended      onceSet                        // definitions that were deregistered
+	tags       cache[map[string]string] // of tasks, by ARN
+
+	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
+	poolCredentials atomic.Pointer[credentials]    // nil when the pool has none
+	ended           onceSet                        // definitions that were deregistered
 
 	hints  chan launch.Hint
 	events eventCounters
@@ -94,6 +101,7 @@ type place struct {
 const (
 	maxDefinitions = 4096
 	maxPlaces      = 256
+	maxTaskTags    = 4096
 )
 
 // New makes a launcher. It reads no AWS configuration before it is needed, and
@@ -114,6 +122,9 @@ func New(o Options) (*Launcher, error) {
 	if o.queueWait == 0 {
 		o.queueWait = missingQueueWait
 	}
+	if o.extendEvery == 0 {
+		o.extendEvery = extendEvery
+	}
 	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
 		if arn != "" && !isSecretARN(arn) {
 			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
@@ -130,6 +141,7 @@ func New(o Options) (*Launcher, error) {
 		networks:   cache[network]{limit: maxPlaces},
 		places:     cache[place]{limit: maxPlaces},
 		logOptions: cache[logStream]{limit: maxDefinitions},
+		tags:       cache[map[string]string]{limit: maxTaskTags},
 		cancel:     cancel,
 	}
 	if o.Queue != "" {

@@ -74,13 +74,7 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 		overrides = map[string]any{}
 		request["overrides"] = overrides
 	}
-	for _, key := range []string{"cpu", "memory"} {
-		if empty(overrides[key]) {
-			delete(overrides, key)
-		} else {
-			overrides[key] = text(overrides[key])
-		}
-	}
+	dropEmptyFields(overrides)
 	name := c.orchestrationName(d)
 	containers := objects(overrides["containerOverrides"])
 	if len(containers) > 0 && empty(containers[0]["name"]) {
@@ -165,16 +159,21 @@ func normaliseOverride(container map[string]any) error {
 	return nil
 }
 
-// jobEnvironment is the templated environment under the job's. What reaches
-// the container as a secret is in neither.
+// jobEnvironment is the templated environment under the job's, each name once.
+// What reaches the container as a secret is in neither.
 func jobEnvironment(templated any, job launch.Job, handedOver map[string]bool) []any {
 	inJob := map[string]bool{}
 	for _, variable := range job.Env {
 		inJob[variable.Name] = true
 	}
+	variables := objects(templated)
+	last := map[string]int{}
+	for i, variable := range variables {
+		last[stringField(variable, "name")] = i
+	}
 	var out []any
-	for _, variable := range objects(templated) {
-		if name := stringField(variable, "name"); !inJob[name] && !handedOver[name] {
+	for i, variable := range variables {
+		if name := stringField(variable, "name"); !inJob[name] && !handedOver[name] && last[name] == i {
 			out = append(out, variable)
 		}
 	}

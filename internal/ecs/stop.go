@@ -34,12 +34,13 @@ func (l *Launcher) Stop(ctx context.Context, handle launch.Handle, reason string
 		Reason:  aws.String(stopReason),
 	})
 	if isUnknownTask(err) {
+		l.logger.Info(fmt.Sprintf("ECS task '%s' not found in cluster '%s'", arn, cluster), "flow_run", handle.FlowRunID, "reason", reason)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("stop task %s: %w", arn, err)
 	}
-	l.logger.Info("stopped ECS task", "task", arn, "cluster", cluster, "flow_run", handle.FlowRunID, "reason", reason)
+	l.logger.Info(fmt.Sprintf("Stopped ECS task '%s' in cluster '%s'", arn, cluster), "flow_run", handle.FlowRunID, "reason", reason)
 	return nil
 }
 
