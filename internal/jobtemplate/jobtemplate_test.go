@@ -48,7 +48,7 @@ func (s *fakeSource) Variable(_ context.Context, name string) (any, error) {
 	return value, nil
 }
 
-func object(t testing.TB, text string) map[string]any {
+func document(t testing.TB, text string) map[string]any {
 	t.Helper()
 	if text == "" {
 		return nil
@@ -67,7 +67,7 @@ func parse(t testing.TB, configuration, properties string) *Template {
 	if properties == "" {
 		properties = "{}"
 	}
-	template, err := Parse(object(t, `{"job_configuration":`+configuration+`,"variables":{"type":"object","properties":`+properties+`}}`))
+	template, err := Parse(json.RawMessage(`{"job_configuration":` + configuration + `,"variables":{"type":"object","properties":` + properties + `}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,9 +148,13 @@ func TestResolve(t *testing.T) {
 			name: "env: elsewhere it is replaced whole", configuration: `{"env":"{{ env }}","again":"{{ env }}"}`, properties: `{"env":{"default":{"A":"d"}}}`, deployment: `{"env":{"B":"v"}}`,
 			want: `{"env":{"A":"d","B":"v"},"again":{"B":"v"}}`,
 		},
-		{name: "env: null of a run hides nothing", configuration: `{"env":"{{ env }}"}`, deployment: `{"env":{"A":"1"}}`, run: `{"env":null}`, want: `{"env":{"A":"1"}}`},
+		{name: "env: pairs of a run count", configuration: `{"env":"{{ env }}"}`, deployment: `{"env":{"A":"1"}}`, run: `{"env":[["B","2"],"CD",{"E":1,"F":2}]}`, want: `{"env":{"A":"1","B":"2","C":"D","E":"F"}}`},
+		{name: "env: an empty list or text of a run adds nothing", configuration: `{"env":"{{ env }}"}`, deployment: `{"env":{"A":"1"}}`, run: `{"env":[]}`, want: `{"env":{"A":"1"}}`},
+		{name: "env: a default that is itself a placeholder", configuration: `{"env":"{{ env }}"}`, properties: `{"env":{"default":"{{ e }}"}}`, deployment: `{"e":{"A":"1"}}`, want: `{"env":{"A":"1"}}`},
+		{name: "env: an empty default of any kind is none", configuration: `{"env":"{{ env }}"}`, properties: `{"env":{"default":[]}}`, deployment: `{"env":{"A":"1"}}`, want: `{"env":{"A":"1"}}`},
 		{name: "dotted under nested", configuration: `{"a":"{{ v }}"}`, deployment: `{"v.x.y":1,"v.z":2,"v":{"x":{"y":3},"w":4}}`, want: `{"a":{"x":{"y":3},"z":2,"w":4}}`},
 		{name: "dotted with brackets", configuration: `{"a":"{{ v }}"}`, deployment: `{"v.l[0]":1}`, want: `{"a":{"l":{"0":1}}}`},
+		{name: "dotted names in their order", configuration: `{"a":"{{ v }}"}`, deployment: `{"v.x":1,"v.y.z":2}`, run: `{"v.x":{"y":3}}`, want: `{"a":{"x":{"y":3},"y":{"z":2}}}`},
 		{name: "plain value over dotted", configuration: `{"a":"{{ v }}"}`, deployment: `{"v.x":1,"v":2}`, want: `{"a":2}`},
 		{name: "block by id", configuration: `{"c":"{{ c }}"}`, deployment: `{"c":{"$ref":{"block_document_id":"id-1"}}}`, want: `{"c":{"region_name":"eu-west-1","aws_secret_access_key":"s3cret"}}`},
 		{
@@ -164,18 +168,20 @@ func TestResolve(t *testing.T) {
 			want: `{"a":{"k":[true,null]},"b":"<5>","c":""}`,
 		},
 		{name: "not placeholders", configuration: `{"a":"{{ a b }} {{}} {{ }} {x} {{{ v }}}"}`, deployment: `{"v":"V"}`, want: `{"a":"{{ a b }} {{}} {{ }} {x} {V}"}`},
-		{name: "an odd $ref is left alone", configuration: `{"a":{"$ref":"#/x"},"b":{"$ref":{"block_document_id":null}}}`, want: `{"a":{"$ref":"#/x"},"b":{"$ref":{"block_document_id":null}}}`},
+		{name: "a $ref to nothing is left alone", configuration: `{"b":{"$ref":{"block_document_id":null}},"c":{"$ref":{}}}`, want: `{"b":{"$ref":{"block_document_id":null}},"c":{"$ref":{}}}`},
+		{name: "digits of any script are an index", configuration: `{"a":"{{ v[١] }}"}`, deployment: `{"v":[0,"one"]}`, want: `{"a":"one"}`},
+		{name: "prefixes count as often as they stand there", configuration: `{"a":"{{ prefect.blocks.prefect.blocks.secret.s }}","b":"{{ prefect.variables.prefect.variables.text }}"}`, want: `{"a":"hush","b":"hello"}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			template := parse(t, test.configuration, test.properties)
 			got, err := template.Resolve(t.Context(), Input{
-				Deployment: object(t, test.deployment), Run: object(t, test.run), Env: workerEnv, Source: testSource(),
+				Deployment: document(t, test.deployment), Run: document(t, test.run), Env: workerEnv, Source: testSource(),
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(object(t, test.want), got.Configuration); diff != "" {
+			if diff := cmp.Diff(document(t, test.want), got.Configuration); diff != "" {
 				t.Errorf("configuration (-want +got):\n%s", diff)
 			}
 		})
@@ -185,15 +191,15 @@ func TestResolve(t *testing.T) {
 func TestTypedFields(t *testing.T) {
 	template := parse(t, `{"env":"{{ env }}","labels":"{{ labels }}","command":"{{ command }}","name":"{{ name }}"}`, "")
 	got, err := template.Resolve(t.Context(), Input{
-		Deployment: object(t, `{"env":{"B":true,"A":1,"L":[1],"N":null},"labels":{"team":"data"},"command":"","name":"{{ ctx.flow.name }}-{{ ctx.flow_run.tags[0] }}-{{ ctx.no }}"}`),
-		Context:    object(t, `{"flow":{"name":"etl"},"flow_run":{"tags":["t1"]}}`),
+		Deployment: json.RawMessage(`{"env":{"B":true,"N":null,"A":1,"L":[1]},"labels":{"team":"data"},"command":"","name":"{{ ctx.flow.name }}-{{ ctx.flow_run.tags[0] }}-{{ ctx.no }}"}`),
+		Context:    document(t, `{"flow":{"name":"etl"},"flow_run":{"tags":["t1"]}}`),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Resolved{
 		Configuration: got.Configuration,
-		Env:           []EnvVar{{"A", "1"}, {"B", "True"}, {"L", "[1]"}},
+		Env:           []EnvVar{{"B", "True"}, {"A", "1"}, {"L", "[1]"}},
 		Unset:         []string{"N"},
 		Labels:        map[string]string{"team": "data"},
 		Name:          "etl-t1-",
@@ -203,58 +209,62 @@ func TestTypedFields(t *testing.T) {
 	}
 }
 
-func TestNameWrittenInTheTemplateIsBlank(t *testing.T) {
-	template := parse(t, `{"name":"run {{ ctx.flow.name }}"}`, "")
-	got, err := template.Resolve(t.Context(), Input{Context: object(t, `{"flow":{"name":"etl"}}`)})
-	if err != nil || got.Name != "run " {
-		t.Errorf("got %q, %v", got.Name, err)
+// JSON text keeps the order of its keys wherever Prefect shows it.
+func TestOrder(t *testing.T) {
+	template, err := Parse(json.RawMessage(`{"job_configuration":{"env":{"Z":"{{ o }}","T":1}},
+		"variables":{"properties":{"env":{"default":{"D":1,"Z":"over {{ o }}"}}}}}`))
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestAllProblemsAtOnce(t *testing.T) {
-	template := parse(t, `{"env":{"A":"1"},"labels":"{{ labels }}","command":"{{ command }}",
-		"x":["{{ prefect.blocks.secret.gone }}"],"y":"{{ prefect.blocks.json.j.nope }}","z":"{{ prefect.blocks.alone }}","w":"in {{ prefect.blocks.json.j }}"}`, "")
-	_, err := template.Resolve(t.Context(), Input{
-		Deployment: object(t, `{"labels":{"ok":"x","a.b":1},"command":5,"env":{"B":"2"},"p.q":1,"p.q.r":2}`),
-		Run:        object(t, `{"env":"text"}`),
-		Source:     testSource(),
+	source := testSource()
+	source.variables["text"] = json.RawMessage(`{"z":1,"a":[{"y":1,"b":2}]}`)
+	got, err := template.Resolve(t.Context(), Input{
+		Deployment: json.RawMessage(`{"env.Y":1,"env.X":2,"o":{"k2":1,"k1":2,"k2":3},"env":{"B":"{{ prefect.variables.text }}"}}`),
+		Run:        json.RawMessage(`{"env":{"C":1,"A":2}}`), Source: source,
 	})
-	var problems *Problems
-	if !errors.As(err, &problems) {
-		t.Fatalf("got %v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	want := []string{
-		`job_variables.env: must be an object, not a string`,
-		`job_variables["p.q.r"]: a part of this name already has a value that is not an object`,
-		`job_configuration.w: Invalid template: 'in {{ prefect.blocks.json.j }}'. {{ prefect.blocks.json.j }} is an object, which cannot stand inside text: name one of its fields.`,
-		`job_configuration.x[0]: Block not found: 'gone' of type 'secret'. ` + blockIsGone,
-		`job_configuration.y: Invalid template: '{{ prefect.blocks.json.j.nope }}'. Could not resolve the keypath in the block document data.`,
-		`job_configuration.z: Invalid block placeholder format: 'prefect.blocks.alone'. Expected format: prefect.blocks.<block-type-slug>.<block-document-name>`,
-		`job_configuration.command: must be a string, not a number`,
-		`job_configuration.labels["a.b"]: must be a string, not a number`,
+	want := []EnvVar{
+		{"Z", "over {'k2': 3, 'k1': 2}"},
+		{"T", "1"},
+		{"D", "1"},
+		{"Y", "1"},
+		{"X", "2"},
+		{"B", "{'z': 1, 'a': [{'y': 1, 'b': 2}]}"},
+		{"C", "1"},
+		{"A", "2"},
 	}
-	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+	if diff := cmp.Diff(want, got.Env); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestParseReportsMalformedTemplates(t *testing.T) {
-	tests := []struct{ base, want string }{
-		{`{}`, "job_configuration: is missing from the base job template\nvariables: is missing from the base job template"},
-		{`{"job_configuration":[],"variables":"x"}`, "job_configuration: must be an object, not a list\nvariables: must be an object, not a string"},
-		{`{"job_configuration":{},"variables":{"properties":[]}}`, "variables.properties: must be an object, not a list"},
-		{
-			`{"job_configuration":{},"variables":{"properties":{"a":1,"env":{"default":"x"}}}}`,
-			"variables.properties.a: must be an object, not a number\nvariables.properties.env.default: must be an object, not a string",
-		},
-	}
-	for _, test := range tests {
-		if _, err := Parse(object(t, test.base)); err == nil || err.Error() != test.want {
-			t.Errorf("%s:\ngot  %v\nwant %s", test.base, err, test.want)
+// The same documents in Go's form are the same, but for the order they have lost.
+func TestFormsOfDocuments(t *testing.T) {
+	for _, deployment := range []any{
+		json.RawMessage(`{"v":{"a":[1,{"b":null}]},"n":1.0}`),
+		[]byte(` {"v":{"a":[1,{"b":null}]},"n":1.0} `),
+		document(t, `{"v":{"a":[1,{"b":null}]},"n":1.0}`),
+		map[string]any{"v": json.RawMessage(`{"a":[1,{"b":null}]}`), "n": json.Number("1.0")},
+		map[string]any{"v": map[string][]any{"a": {1, map[string]*int{"b": nil}}}, "n": json.RawMessage("1.0")},
+	} {
+		template := parse(t, `{"x":"{{ v }}","y":"{{ n }}","z":"<{{ n }}>"}`, "")
+		got, err := template.Resolve(t.Context(), Input{Deployment: deployment, Run: json.RawMessage("null"), Context: map[string]any(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(document(t, `{"x":{"a":[1,{"b":null}]},"y":1.0,"z":"<1.0>"}`), got.Configuration); diff != "" {
+			t.Errorf("%T (-want +got):\n%s", deployment, diff)
 		}
 	}
-	if _, err := Parse(object(t, `{"job_configuration":{},"variables":{}}`)); err != nil {
-		t.Errorf("smallest template: %v", err)
+}
+
+func TestNameWrittenInTheTemplateIsBlank(t *testing.T) {
+	template := parse(t, `{"name":"run {{ ctx.flow.name }}"}`, "")
+	got, err := template.Resolve(t.Context(), Input{Context: document(t, `{"flow":{"name":"etl"}}`)})
+	if err != nil || got.Name != "run " {
+		t.Errorf("got %q, %v", got.Name, err)
 	}
 }
 
@@ -278,45 +288,6 @@ func TestEachDocumentIsReadOnce(t *testing.T) {
 	for what, n := range source.reads {
 		if n != 1 {
 			t.Errorf("%s was read %d times", what, n)
-		}
-	}
-}
-
-func TestPlaceholders(t *testing.T) {
-	got := Placeholders(object(t, `{"a":"{{ x }} {{ $Y }}","b":["{{ x }}",{"c":"{{ prefect.blocks.a.b }}"}],"d":1}`))
-	if diff := cmp.Diff([]string{"$Y", "prefect.blocks.a.b", "x"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestText(t *testing.T) {
-	tests := []struct {
-		value any
-		want  string
-	}{
-		{"as it is", "as it is"},
-		{nil, "None"},
-		{true, "True"},
-		{false, "False"},
-		{json.Number("1024"), "1024"},
-		{json.Number("-0"), "0"},
-		{json.Number("1.0"), "1.0"},
-		{json.Number("1e3"), "1000.0"},
-		{json.Number("1e16"), "1e+16"},
-		{json.Number("0.0001"), "0.0001"},
-		{json.Number("0.00001"), "1e-05"},
-		{json.Number("1e999"), "inf"},
-		{json.Number("-1e999"), "-inf"},
-		{json.Number("123456789012345678901234567890"), "123456789012345678901234567890"},
-		{1024.0, "1024"},
-		{0.5, "0.5"},
-		{1e20, "1e+20"},
-		{[]any{"a'b", `a"b`, `'"`, "\n\t\r\\\x00\u200b\u00e9\U000e0001"}, `["a'b", 'a"b', '\'"', '\n\t\r\\\x00\u200b` + "\u00e9" + `\U000e0001']`},
-		{map[string]any{"b": nil, "a": map[string]any{}}, `{'a': {}, 'b': None}`},
-	}
-	for _, test := range tests {
-		if got := Text(test.value); got != test.want {
-			t.Errorf("Text(%#v) = %s, want %s", test.value, got, test.want)
 		}
 	}
 }

@@ -2,86 +2,226 @@ package jobtemplate
 
 import (
 	"fmt"
-	"maps"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
-// combine lays the flow run's job variables over the deployment's: env name by
-// name, everything else whole key by whole key.
-func combine(problems *Problems, deployment, run map[string]any) map[string]any {
-	variables := copyObject(deployment)
-	run = copyObject(run)
-	if env, ok := variables["env"].(map[string]any); ok {
-		if above, isObject := run["env"].(map[string]any); isObject {
-			maps.Copy(env, above)
-			delete(run, "env")
-		} else if value, given := run["env"]; given {
-			if value != nil {
-				problems.add(rootPath("job_variables").key("env"), fmt.Sprintf("must be an object, not %s", kindOf(value)))
-			}
-			delete(run, "env")
+// layers are the variables of one job: each layer by itself, lowest first, and
+// all of them laid over each other.
+type layers struct {
+	defaults   *object
+	deployment *object
+	run        *object
+
+	values *object
+}
+
+// merge lays the layers over each other, and every env that is known into the
+// template. In the end env is: template, under the schema's default, under the
+// deployment's, under the run's.
+func (t *Template) merge(problems *Problems, deployment, run *object) (*object, layers) {
+	l := layers{defaults: t.defaults, deployment: deployment, run: run}
+	variables := l.combine(problems)
+	template := t.configuration
+	defaultEnv := t.defaults.value("env")
+	if truthy(defaultEnv) {
+		if _, isObject := template.value("env").(*object); isObject {
+			at := (*path)(nil).key("variables").key("properties").key("env").key("default")
+			template = overlayEnv(problems, template, defaultEnv, at, "")
+		} else {
+			template = template.clone()
+			template.set("env", defaultEnv)
 		}
 	}
-	maps.Copy(variables, run)
+	variables = l.expandDotted(problems, variables)
+	env := variables.value("env") // the default's is there already
+	if _, isObject := template.value("env").(*object); isObject && truthy(env) {
+		template = overlayEnv(problems, template, env, variableAt("env"), l.origin([]string{"env"}))
+	}
+	l.values = t.defaults.clone()
+	l.values.setAll(variables)
+	return template, l
+}
+
+func variableAt(name string) *path { return (*path)(nil).key("job_variables").key(name) }
+
+// overlayEnv lays env over the template's own.
+func overlayEnv(problems *Problems, template *object, env any, at *path, origin string) *object {
+	above, ok := env.(*object)
+	if !ok {
+		problems.add(at, typeError, mustBe("an object", env), origin)
+		return template
+	}
+	below, _ := template.value("env").(*object)
+	merged := below.clone()
+	merged.setAll(above)
+	template = template.clone()
+	template.set("env", merged)
+	return template
+}
+
+// combine lays the flow run's variables over the deployment's: env name by
+// name, everything else whole key by whole key.
+func (l layers) combine(problems *Problems) *object {
+	variables := l.deployment.clone()
+	run := l.run
+	if env, ok := variables.value("env").(*object); ok {
+		if above, given := run.get("env"); given {
+			merged, class := updated(env, above)
+			if class != "" {
+				problems.add(variableAt("env"), class, mustBe("an object", above), ofLayer(ofRun, "env"))
+			}
+			variables.set("env", merged)
+			run = run.without("env")
+		}
+	}
+	variables.setAll(run)
 	return variables
 }
 
+// updated is an object with what Python's dict.update takes laid over it:
+// another object, or a list of pairs. Else it names the exception.
+func updated(o *object, above any) (*object, string) {
+	out := o.clone()
+	switch above := above.(type) {
+	case *object:
+		out.setAll(above)
+	case []any:
+		for _, item := range above {
+			key, value, class := pair(item)
+			if class != "" {
+				return o, class
+			}
+			out.set(key, value)
+		}
+	case string:
+		if above != "" { // its characters are no pairs
+			return o, valueError
+		}
+	default:
+		return o, typeError
+	}
+	return out, ""
+}
+
+// pair reads two values as Python does from any sequence: a list, the
+// characters of a text, the keys of an object.
+func pair(item any) (key string, value any, class string) {
+	var two []any
+	switch item := item.(type) {
+	case []any:
+		two = item
+	case string:
+		if utf8.RuneCountInString(item) == 2 {
+			_, size := utf8.DecodeRuneInString(item)
+			two = []any{item[:size], item[size:]}
+		}
+	case *object:
+		for key := range item.all() {
+			two = append(two, key)
+		}
+	default:
+		return "", nil, typeError
+	}
+	if len(two) != 2 {
+		return "", nil, valueError
+	}
+	switch key := two[0].(type) {
+	case string:
+		return key, two[1], ""
+	case []any, *object:
+		return "", nil, typeError // cannot be a key
+	default:
+		return "", nil, validationError // can be one, but names no variable
+	}
+}
+
 // expandDotted turns {"env.FOO": 1} into {"env": {"FOO": 1}} and lays the plain
-// keys on top.
-func expandDotted(problems *Problems, variables map[string]any) map[string]any {
-	expanded := map[string]any{}
-	for _, key := range sortedKeys(variables) {
+// keys on top. It builds upon the values of dotted names, which are read anew for
+// each job.
+func (l layers) expandDotted(problems *Problems, variables *object) *object {
+	expanded := newObject()
+	for key, value := range variables.all() {
 		if !strings.Contains(key, ".") {
 			continue
 		}
-		if !setPath(expanded, splitPath(key), variables[key]) {
-			problems.add(rootPath("job_variables").key(key), "a part of this name already has a value that is not an object")
+		parts := splitPath(key)
+		switch {
+		case len(parts) > maxDepth:
+			problems.add(variableAt(key[:maxShown]+"…"), recursionError, fmt.Sprintf("is a name of more than %d parts", maxDepth), "")
+		case !expanded.setPath(parts, value):
+			problems.add(variableAt(key), typeError, "a part of this name already has a value that is not an object", l.giver(key))
 		}
 	}
-	for _, key := range sortedKeys(variables) {
+	for key, value := range variables.all() {
 		if strings.Contains(key, ".") {
 			continue
 		}
-		below, isObject := expanded[key].(map[string]any)
-		above, isObjectToo := variables[key].(map[string]any)
+		below, isObject := expanded.value(key).(*object)
+		above, isObjectToo := value.(*object)
 		if isObject && isObjectToo {
-			expanded[key] = deepMerge(below, above)
-		} else {
-			expanded[key] = variables[key]
+			value = deepMerge(below, above)
 		}
+		expanded.set(key, value)
 	}
 	return expanded
 }
 
-// merge gives the template with every env that is known laid into it, and the
-// values for its placeholders. In the end env is: template, under the schema's
-// default, under the deployment's, under the run's.
-func (t *Template) merge(problems *Problems, deployment, run map[string]any) (template, values map[string]any) {
-	template = copyObject(t.jobConfiguration)
-	if env, _ := t.defaults["env"].(map[string]any); len(env) > 0 {
-		overlayEnv(template, env)
+// giver is the layer whose value a variable of the deployment or run has.
+func (l layers) giver(key string) string {
+	if _, ok := l.run.get(key); ok {
+		return ofLayer(ofRun, key)
 	}
-	values = copyObject(t.defaults)
-	maps.Copy(values, expandDotted(problems, combine(problems, deployment, run)))
-
-	if _, isObject := template["env"].(map[string]any); isObject {
-		switch env := values["env"].(type) {
-		case nil:
-		case map[string]any:
-			overlayEnv(template, env)
-		default:
-			problems.add(rootPath("job_variables").key("env"), fmt.Sprintf("must be an object, not %s", kindOf(env)))
-		}
-	}
-	return template, values
+	return ofLayer(ofDeployment, key)
 }
 
-// overlayEnv lays env over the template's own, or in place of a placeholder.
-func overlayEnv(template, env map[string]any) {
-	merged := map[string]any{}
-	if below, ok := template["env"].(map[string]any); ok {
-		maps.Copy(merged, below)
+// origin tells which variable of which layer gave the value at a dotted name: a
+// plain name comes before a dotted one, the run before the deployment.
+func (l layers) origin(parts []string) string {
+	given := []struct {
+		variables *object
+		format    string
+	}{{l.run, ofRun}, {l.deployment, ofDeployment}}
+	for _, layer := range given {
+		if value, ok := layer.variables.get(parts[0]); ok && reaches(value, parts[1:]) {
+			return ofLayer(layer.format, parts[0])
+		}
 	}
-	maps.Copy(merged, copyObject(env))
-	template["env"] = merged
+	for _, layer := range given {
+		for key := range layer.variables.all() {
+			if strings.Contains(key, ".") && overlap(splitPath(key), parts) {
+				return ofLayer(layer.format, key)
+			}
+		}
+	}
+	return ofLayer(ofPool, parts[0])
+}
+
+// reaches reports whether a value has something at a path.
+func reaches(value any, parts []string) bool {
+	for _, part := range parts {
+		switch inside := value.(type) {
+		case *object:
+			var ok bool
+			if value, ok = inside.get(part); !ok {
+				return false
+			}
+		case []any:
+			index, isIndex := parseIndex(part)
+			var ok bool
+			if value, ok = item(inside, index); !ok || !isIndex {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// overlap reports whether one of two paths leads to, or through, the other.
+func overlap(a, b []string) bool {
+	n := min(len(a), len(b))
+	return slices.Equal(a[:n], b[:n])
 }

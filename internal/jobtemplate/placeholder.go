@@ -1,6 +1,7 @@
 package jobtemplate
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,6 +21,8 @@ const (
 	blockPrefix       = "prefect.blocks."
 	variablePrefix    = "prefect.variables."
 	environmentPrefix = "$"
+	opening           = "{{"
+	closing           = "}}"
 )
 
 // segment is a piece of a string: literal text, or a placeholder.
@@ -32,6 +35,9 @@ type segment struct {
 // scan cuts a string into literal text and placeholders: "{{", blanks, a name,
 // blanks, "}}". What does not fit is literal text.
 func scan(s string) []segment {
+	if !strings.Contains(s, opening) {
+		return []segment{{text: s}}
+	}
 	var segments []segment
 	literal := 0
 	for at := 0; at < len(s); {
@@ -60,19 +66,27 @@ func alone(segments []segment) (segment, bool) {
 	return segment{}, false
 }
 
+func hasPlaceholders(segments []segment) bool {
+	return slices.ContainsFunc(segments, func(s segment) bool { return s.name != "" })
+}
+
+func hasKind(segments []segment, kind placeholderKind) bool {
+	return slices.ContainsFunc(segments, func(s segment) bool { return s.name != "" && s.kind == kind })
+}
+
 // matchPlaceholder reads a placeholder that starts at the given byte. It
 // returns the byte after it and its name, or -1.
 func matchPlaceholder(s string, at int) (int, string) {
-	if !strings.HasPrefix(s[at:], "{{") {
+	if !strings.HasPrefix(s[at:], opening) {
 		return -1, ""
 	}
-	start := skip(s, at+2, isBlank)
+	start := skip(s, at+len(opening), isBlank)
 	end := skip(s, start, isNameRune)
-	closing := skip(s, end, isBlank)
-	if start == end || !strings.HasPrefix(s[closing:], "}}") {
+	after := skip(s, end, isBlank)
+	if start == end || !strings.HasPrefix(s[after:], closing) {
 		return -1, ""
 	}
-	return closing + 2, s[start:end]
+	return after + len(closing), s[start:end]
 }
 
 func skip(s string, at int, while func(rune) bool) int {
@@ -110,24 +124,5 @@ func kindOfName(name string) placeholderKind {
 		return environment
 	default:
 		return standard
-	}
-}
-
-func collectPlaceholders(value any, names map[string]bool) {
-	switch value := value.(type) {
-	case string:
-		for _, s := range scan(value) {
-			if s.name != "" {
-				names[s.name] = true
-			}
-		}
-	case []any:
-		for _, item := range value {
-			collectPlaceholders(item, names)
-		}
-	case map[string]any:
-		for _, item := range value {
-			collectPlaceholders(item, names)
-		}
 	}
 }

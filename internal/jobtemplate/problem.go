@@ -2,7 +2,7 @@ package jobtemplate
 
 import (
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -11,28 +11,88 @@ import (
 type Problem struct {
 	Path    string // where, e.g. job_configuration.task_definition.containerDefinitions[0].image
 	Message string
+	// Origin is who gave the value that is wrong, e.g. job variable "labels" of
+	// the deployment. It is empty where Path says it already.
+	Origin string
+	// Class is the exception that Prefect's worker raises over the same: its
+	// state messages begin with the name, and automations look for it.
+	Class string
 }
 
-// Problems are all things wrong at once, in the order they were met.
+func (p Problem) String() string {
+	if p.Origin == "" {
+		return p.Path + ": " + p.Message
+	}
+	return p.Path + ": " + p.Message + " (" + p.Origin + ")"
+}
+
+// Problems are all things wrong at once, in the order in which Prefect's worker
+// comes across them.
 type Problems struct {
 	List []Problem
+
+	seen map[string]bool // paths that have a problem
 }
 
-// Error tells every problem, one a line.
+// maxShown bounds an error's text: it becomes the message of a state.
+const maxShown = 100
+
+// Error tells the problems, one a line.
 func (p *Problems) Error() string {
-	lines := make([]string, len(p.List))
+	lines := make([]string, 0, min(len(p.List), maxShown)+1)
 	for i, problem := range p.List {
-		lines[i] = problem.Path + ": " + problem.Message
+		if i == maxShown {
+			lines = append(lines, fmt.Sprintf("and %d more", len(p.List)-maxShown))
+			break
+		}
+		lines = append(lines, problem.String())
 	}
 	return strings.Join(lines, "\n")
 }
 
+// Names of Python's and Prefect's exceptions.
+const (
+	attributeError  = "AttributeError"
+	httpStatusError = "PrefectHTTPStatusError"
+	keyError        = "KeyError"
+	memoryError     = "MemoryError"
+	notFoundError   = "ObjectNotFound"
+	recursionError  = "RecursionError"
+	typeError       = "TypeError"
+	validationError = "ValidationError"
+	valueError      = "ValueError"
+)
+
+// Class is the exception that Prefect's worker would have ended with: that of
+// the first problem.
+func (p *Problems) Class() string {
+	if len(p.List) == 0 {
+		return ""
+	}
+	return p.List[0].Class
+}
+
 // add notes the first problem of a place: what follows from it is not news.
-func (p *Problems) add(at path, message string) {
-	if slices.ContainsFunc(p.List, func(known Problem) bool { return known.Path == string(at) }) {
+func (p *Problems) add(at *path, class, message, origin string) {
+	where := at.String()
+	if p.seen[where] {
 		return
 	}
-	p.List = append(p.List, Problem{Path: string(at), Message: message})
+	if p.seen == nil {
+		p.seen = map[string]bool{}
+	}
+	p.seen[where] = true
+	p.List = append(p.List, Problem{Path: where, Message: message, Origin: origin, Class: class})
+}
+
+// addTraced is add for a problem whose origin takes some looking: those that are
+// not shown go without.
+func (p *Problems) addTraced(at *path, class, message string, origin func(*path) string) {
+	from := ""
+	if len(p.List) < maxShown {
+		from = origin(at)
+	}
+	p.add(at, class, message, from)
 }
 
 func (p *Problems) err() error {
@@ -42,22 +102,57 @@ func (p *Problems) err() error {
 	return p
 }
 
-// path is a place in a JSON document, as shown to users.
-type path string
-
-func rootPath(name string) path { return path(name) }
-
-func (p path) key(name string) path {
-	if !isPlainKey(name) {
-		return p + path(fmt.Sprintf("[%q]", name))
-	}
-	if p == "" {
-		return path(name)
-	}
-	return p + "." + path(name)
+// path is a place in a JSON document: a key or an index, below another place.
+// A nil path is the document itself.
+type path struct {
+	above *path
+	name  string
+	at    int
+	isKey bool
 }
 
-func (p path) index(i int) path { return p + path(fmt.Sprintf("[%d]", i)) }
+func (p *path) key(name string) *path { return &path{above: p, name: name, isKey: true} }
+
+func (p *path) index(i int) *path { return &path{above: p, at: i} }
+
+// steps are the keys and indices from the document down to the place.
+func (p *path) steps() []*path {
+	var out []*path
+	for ; p != nil; p = p.above {
+		out = append(out, p)
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out
+}
+
+// String is the place as it is shown to users.
+func (p *path) String() string {
+	var b strings.Builder
+	for _, step := range p.steps() {
+		switch {
+		case !step.isKey:
+			fmt.Fprintf(&b, "[%d]", step.at)
+		case !isPlainKey(step.name):
+			fmt.Fprintf(&b, "[%q]", step.name)
+		default:
+			if b.Len() > 0 {
+				b.WriteByte('.')
+			}
+			b.WriteString(step.name)
+		}
+	}
+	return b.String()
+}
+
+// part is the step as a part of a dotted name.
+func (p *path) part() string {
+	if p.isKey {
+		return p.name
+	}
+	return strconv.Itoa(p.at)
+}
 
 // isPlainKey says whether a key can stand in a path without quotes.
 func isPlainKey(name string) bool {
@@ -72,6 +167,11 @@ func isPlainKey(name string) bool {
 	return true
 }
 
+// mustBe tells that a value has another type than it should.
+func mustBe(want string, value any) string {
+	return fmt.Sprintf("must be %s, not %s", want, kindOf(value))
+}
+
 // kindOf names a JSON value's type with its article, for messages.
 func kindOf(value any) string {
 	switch value.(type) {
@@ -83,7 +183,7 @@ func kindOf(value any) string {
 		return "a string"
 	case []any:
 		return "a list"
-	case map[string]any:
+	case *object:
 		return "an object"
 	default:
 		return "a number"

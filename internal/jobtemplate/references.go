@@ -11,7 +11,9 @@ import (
 type references struct {
 	source    Source
 	problems  *Problems
-	blocks    map[string]found[map[string]any]
+	origin    func(*path) string // who gave the value at a place
+	work      *work
+	blocks    map[string]found[*object]
 	variables map[string]found[any]
 }
 
@@ -21,43 +23,46 @@ type found[T any] struct {
 	ok    bool
 }
 
-func newReferences(source Source, problems *Problems) *references {
-	return &references{
-		source:    source,
-		problems:  problems,
-		blocks:    map[string]found[map[string]any]{},
-		variables: map[string]found[any]{},
-	}
+func (r *references) problem(at *path, class, message string) {
+	r.problems.addTraced(at, class, message, r.origin)
 }
 
 // resolveBlocks replaces {"$ref": {"block_document_id": …}} and block
 // placeholders. A bad reference is added to the problems; an error is trouble
 // with the source.
-func (r *references) resolveBlocks(ctx context.Context, value any, at path) (any, error) {
+func (r *references) resolveBlocks(ctx context.Context, value any, at *path) (any, error) {
 	switch value := value.(type) {
 	case string:
 		return r.blocksInText(ctx, value, at)
-	case map[string]any:
-		if ref, ok := value["$ref"].(map[string]any); ok {
-			if id := ref["block_document_id"]; id != nil && id != "" {
+	case *object:
+		if reference, ok := value.get("$ref"); ok {
+			ref, ok := reference.(*object)
+			if !ok {
+				r.problem(at.key("$ref"), attributeError, mustBe("an object", reference))
+				return value, nil
+			}
+			if id := ref.value("block_document_id"); truthy(id) {
 				return r.blockByID(ctx, id, at)
 			}
 		}
 	}
-	return eachItem(value, at, func(item any, at path) (any, error) { return r.resolveBlocks(ctx, item, at) })
+	return r.eachItem(value, at, func(item any, at *path) (any, error) { return r.resolveBlocks(ctx, item, at) })
 }
 
 // resolveVariables replaces variable placeholders; a variable that does not
 // exist becomes the empty string.
-func (r *references) resolveVariables(ctx context.Context, value any, at path) (any, error) {
+func (r *references) resolveVariables(ctx context.Context, value any, at *path) (any, error) {
 	if s, ok := value.(string); ok {
 		return r.variablesInText(ctx, s)
 	}
-	return eachItem(value, at, func(item any, at path) (any, error) { return r.resolveVariables(ctx, item, at) })
+	return r.eachItem(value, at, func(item any, at *path) (any, error) { return r.resolveVariables(ctx, item, at) })
 }
 
-// eachItem rebuilds an object or list from its items, in a fixed order.
-func eachItem(value any, at path, resolve func(any, path) (any, error)) (any, error) {
+// eachItem rebuilds an object or list from its items.
+func (r *references) eachItem(value any, at *path, resolve func(any, *path) (any, error)) (any, error) {
+	if !r.work.spend(nodeWork) {
+		return nil, nil
+	}
 	switch value := value.(type) {
 	case []any:
 		out := make([]any, len(value))
@@ -69,14 +74,14 @@ func eachItem(value any, at path, resolve func(any, path) (any, error)) (any, er
 			out[i] = resolved
 		}
 		return out, nil
-	case map[string]any:
-		out := make(map[string]any, len(value))
-		for _, key := range sortedKeys(value) {
-			resolved, err := resolve(value[key], at.key(key))
+	case *object:
+		out := newObject()
+		for key, item := range value.all() {
+			resolved, err := resolve(item, at.key(key))
 			if err != nil {
 				return nil, err
 			}
-			out[key] = resolved
+			out.set(key, resolved)
 		}
 		return out, nil
 	default:
@@ -84,10 +89,15 @@ func eachItem(value any, at path, resolve func(any, path) (any, error)) (any, er
 	}
 }
 
-func (r *references) blockByID(ctx context.Context, id any, at path) (any, error) {
+func (r *references) blockByID(ctx context.Context, id any, at *path) (any, error) {
 	key, ok := id.(string)
 	if !ok {
-		r.problems.add(at.key("$ref").key("block_document_id"), fmt.Sprintf("must be a string, not %s", kindOf(id)))
+		class := httpStatusError
+		switch id.(type) {
+		case []any, *object:
+			class = typeError
+		}
+		r.problem(at, class, "$ref.block_document_id "+mustBe("a string", id))
 		return nil, nil
 	}
 	data, ok, err := r.readBlock(key, func() (map[string]any, error) { return r.source.BlockDocument(ctx, key) })
@@ -95,50 +105,67 @@ func (r *references) blockByID(ctx context.Context, id any, at path) (any, error
 		return nil, fmt.Errorf("read block %s: %w", key, err)
 	}
 	if !ok {
-		r.problems.add(at, fmt.Sprintf("Block not found: ID '%s'. %s", key, blockIsGone))
+		r.problem(at, notFoundError, fmt.Sprintf("Block not found: ID '%s'. %s", key, blockIsGone))
 		return nil, nil
 	}
-	return deepCopy(data), nil
+	return data, nil
 }
 
+// blockIsGone is what Prefect's worker says of it.
 const blockIsGone = "This block was referenced in your deployment or work pool configuration but no longer exists. " +
-	"Create it again, or take the reference out."
+	"It may have been deleted. Please check your configuration or create a new block."
 
-func (r *references) blocksInText(ctx context.Context, s string, at path) (any, error) {
+func (r *references) blocksInText(ctx context.Context, s string, at *path) (any, error) {
+	if !r.work.spend(nodeWork + len(s)) {
+		return nil, nil
+	}
 	segments := scan(s)
-	if p, ok := alone(segments); ok && p.kind == block {
+	if !hasKind(segments, block) {
+		return s, nil
+	}
+	if p, ok := alone(segments); ok {
 		value, _, err := r.blockValue(ctx, p, s, at)
 		return value, err
 	}
 	var b strings.Builder
 	for _, p := range segments {
-		if p.name == "" || p.kind != block {
-			b.WriteString(p.text)
-			continue
+		text := p.text
+		if p.name != "" && p.kind == block {
+			var err error
+			if text, err = r.blockText(ctx, p, s, at); err != nil {
+				return nil, err
+			}
 		}
-		value, ok, err := r.blockValue(ctx, p, s, at)
-		if err != nil {
-			return nil, err
+		if !r.work.spend(len(text)) {
+			break
 		}
-		if !ok {
-			continue
-		}
-		switch value.(type) {
-		case map[string]any, []any:
-			r.problems.add(at, fmt.Sprintf("Invalid template: '%s'. %s is %s, which cannot stand inside text: name one of its fields.", s, p.text, kindOf(value)))
-		default:
-			b.WriteString(Text(value))
-		}
+		b.WriteString(text)
 	}
 	return b.String(), nil
 }
 
+// blockText is what a block placeholder becomes inside text: scalars only.
+func (r *references) blockText(ctx context.Context, p segment, template string, at *path) (string, error) {
+	value, ok, err := r.blockValue(ctx, p, template, at)
+	if err != nil || !ok {
+		return "", err
+	}
+	switch value.(type) {
+	case *object, []any:
+		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. %s is %s, which cannot stand inside text: name one of its fields.",
+			clip(template), p.text, kindOf(value)))
+		return "", nil
+	default:
+		return textOf(value), nil
+	}
+}
+
 // blockValue is what a block placeholder stands for. It reports false after
 // adding a problem.
-func (r *references) blockValue(ctx context.Context, p segment, template string, at path) (any, bool, error) {
-	parts := strings.SplitN(strings.TrimPrefix(p.name, blockPrefix), ".", 3)
+func (r *references) blockValue(ctx context.Context, p segment, template string, at *path) (any, bool, error) {
+	parts := strings.SplitN(strings.ReplaceAll(p.name, blockPrefix, ""), ".", 3)
 	if len(parts) < 2 {
-		r.problems.add(at, fmt.Sprintf("Invalid block placeholder format: '%s'. Expected format: prefect.blocks.<block-type-slug>.<block-document-name>", p.name))
+		r.problem(at, valueError, fmt.Sprintf("Invalid block placeholder format: '%s'. Expected format: prefect.blocks.<block-type-slug>.<block-document-name>", p.name))
 		return nil, false, nil
 	}
 	slug, name := parts[0], parts[1]
@@ -149,27 +176,36 @@ func (r *references) blockValue(ctx context.Context, p segment, template string,
 		return nil, false, fmt.Errorf("read block %s of type %s: %w", name, slug, err)
 	}
 	if !ok {
-		r.problems.add(at, fmt.Sprintf("Block not found: '%s' of type '%s'. %s", name, slug, blockIsGone))
+		r.problem(at, notFoundError, fmt.Sprintf("Block not found: '%s' of type '%s'. %s", name, slug, blockIsGone))
 		return nil, false, nil
 	}
 	keypath := ""
 	if len(parts) == 3 {
 		keypath = parts[2]
 	}
-	value, ok := blockField(data, keypath, len(parts) == 3)
+	value, ok := r.blockField(data, keypath, len(parts) == 3)
 	if !ok {
-		r.problems.add(at, fmt.Sprintf("Invalid template: '%s'. Could not resolve the keypath in the block document data.", template))
+		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. Could not resolve the keypath in the block document data.", clip(template)))
 		return nil, false, nil
 	}
-	return deepCopy(value), true, nil
+	return value, true, nil
+}
+
+// clip keeps a text that is quoted in a message short.
+func clip(s string) string {
+	const longest = 500
+	if runes := []rune(s); len(runes) > longest {
+		return string(runes[:longest]) + "…"
+	}
+	return s
 }
 
 // blockField follows a path into a block's data. Blocks whose only field is
 // "value", such as Secret, need not name it.
-func blockField(data map[string]any, keypath string, hasPath bool) (any, bool) {
+func (r *references) blockField(data *object, keypath string, hasPath bool) (any, bool) {
 	var value any = data
-	if inner, only := data["value"]; only && len(data) == 1 {
-		namesValue := keypath == "value" || strings.HasPrefix(keypath, "value.") || strings.HasPrefix(keypath, "value[")
+	if inner, only := data.get("value"); only && data.len() == 1 {
+		namesValue := hasPath && (keypath == "value" || strings.HasPrefix(keypath, "value.") || strings.HasPrefix(keypath, "value["))
 		if !namesValue {
 			value = inner
 		}
@@ -177,61 +213,89 @@ func blockField(data map[string]any, keypath string, hasPath bool) (any, bool) {
 	if !hasPath {
 		return value, true
 	}
-	return lookup(value, keypath)
+	return r.work.lookup(value, keypath)
 }
 
-func (r *references) readBlock(key string, read func() (map[string]any, error)) (map[string]any, bool, error) {
+func (r *references) readBlock(key string, read func() (map[string]any, error)) (*object, bool, error) {
 	if known, ok := r.blocks[key]; ok {
 		return known.value, known.ok, nil
 	}
 	if r.source == nil {
 		return nil, false, nil
 	}
-	data, err := read()
+	answer, err := read()
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, false, err
 	}
-	r.blocks[key] = found[map[string]any]{data, err == nil}
+	data, readErr := readData(answer)
+	if readErr != nil {
+		return nil, false, readErr
+	}
+	r.blocks[key] = found[*object]{data, err == nil}
 	return data, err == nil, nil
 }
 
+// readData reads a block's data; none at all is an empty object.
+func readData(answer map[string]any) (*object, error) {
+	data, err := read(answer)
+	if err != nil {
+		return nil, fmt.Errorf("the block's data %w", err)
+	}
+	o, _ := data.(*object)
+	return o, nil
+}
+
 func (r *references) variablesInText(ctx context.Context, s string) (any, error) {
+	if !r.work.spend(nodeWork + len(s)) {
+		return nil, nil
+	}
 	segments := scan(s)
-	if p, ok := alone(segments); ok && p.kind == variable {
+	if !hasKind(segments, variable) {
+		return s, nil
+	}
+	if p, ok := alone(segments); ok {
 		value, exists, err := r.readVariable(ctx, p.name)
 		if err != nil || !exists {
 			return "", err
 		}
-		return deepCopy(value), nil
+		return value, nil
 	}
 	var b strings.Builder
 	for _, p := range segments {
-		if p.name == "" || p.kind != variable {
-			b.WriteString(p.text)
-			continue
+		text := p.text
+		if p.name != "" && p.kind == variable {
+			value, exists, err := r.readVariable(ctx, p.name)
+			if err != nil {
+				return nil, err
+			}
+			text = ""
+			if exists {
+				text = textOf(value)
+			}
 		}
-		value, exists, err := r.readVariable(ctx, p.name)
-		if err != nil {
-			return nil, err
+		if !r.work.spend(len(text)) {
+			break
 		}
-		if exists {
-			b.WriteString(Text(value))
-		}
+		b.WriteString(text)
 	}
 	return b.String(), nil
 }
 
 func (r *references) readVariable(ctx context.Context, placeholder string) (any, bool, error) {
-	name := strings.TrimPrefix(placeholder, variablePrefix)
+	name := strings.ReplaceAll(placeholder, variablePrefix, "")
 	if known, ok := r.variables[name]; ok {
 		return known.value, known.ok, nil
 	}
 	if r.source == nil {
 		return nil, false, nil
 	}
-	value, err := r.source.Variable(ctx, name)
+	answer, err := r.source.Variable(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, false, fmt.Errorf("read variable %s: %w", name, err)
+	}
+	value, readErr := read(answer)
+	if readErr != nil {
+		return nil, false, fmt.Errorf("read variable %s: the value %w", name, readErr)
 	}
 	r.variables[name] = found[any]{value, err == nil}
 	return value, err == nil, nil

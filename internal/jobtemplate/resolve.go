@@ -1,14 +1,12 @@
 package jobtemplate
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
-// Input is what a template is resolved with.
+// Input is what a template is resolved with. The documents are JSON objects:
+// json.RawMessage or map[string]any, or nothing.
 type Input struct {
-	Deployment map[string]any // job variables of the deployment, may be nil
-	Run        map[string]any // job variables of the flow run, may be nil
+	Deployment any // job variables of the deployment
+	Run        any // job variables of the flow run
 	// Env looks into the worker's own environment, for {{ $NAME }}. Nil is an
 	// empty one.
 	Env func(string) (string, bool)
@@ -16,7 +14,7 @@ type Input struct {
 	Source Source
 	// Context holds what the configured name may refer to once all else is
 	// resolved: {"flow": {…}, "flow_run": {…}}, without the leading ctx.
-	Context map[string]any
+	Context any
 }
 
 // EnvVar is one configured environment variable.
@@ -30,8 +28,8 @@ type Resolved struct {
 	// Configuration is the whole job_configuration, resolved. The fields below
 	// stand in it, too, as they were before typing.
 	Configuration map[string]any
-	Env           []EnvVar          // sorted by name
-	Unset         []string          // names that env sets to null: they are to be removed from any environment below; sorted
+	Env           []EnvVar          // in the configured order: template, pool, deployment, run
+	Unset         []string          // names that env sets to null: they are to be removed from any environment below
 	Labels        map[string]string // configured labels only
 	Command       string            // "" when none is configured
 	Name          string            // "" when none is configured
@@ -42,11 +40,44 @@ type Resolved struct {
 // may be otherwise next time.
 func (t *Template) Resolve(ctx context.Context, in Input) (*Resolved, error) {
 	var problems Problems
-	template, variables := t.merge(&problems, in.Deployment, in.Run)
+	var top *path
+	deployment := readObject(&problems, in.Deployment, top.key("deployment").key("job_variables"))
+	run := readObject(&problems, in.Run, top.key("flow_run").key("job_variables"))
+	names := readObject(&problems, in.Context, top.key("ctx"))
 
-	filled, _ := values{variables: variables, env: in.Env}.apply(template)
-	refs := newReferences(in.Source, &problems)
-	root := rootPath("job_configuration")
+	template, layers := t.merge(&problems, deployment, run)
+	left := newWork()
+	fill := filler{variables: layers.values, env: in.Env, work: left}
+	trace := tracer{template: template, layers: layers}
+	configuration, err := fillAll(ctx, &problems, fill, trace, template, in.Source)
+	if err != nil {
+		return nil, err
+	}
+	root := top.key("job_configuration")
+	if !left.spend(0) {
+		problems.add(root, memoryError, "is too large once its placeholders are filled", "")
+	}
+	out := typed(&problems, trace, configuration, root)
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	out.Configuration, _ = plain(configuration).(map[string]any)
+	context := newObject()
+	context.set("ctx", names)
+	fill.variables = context
+	out.Name = fill.renderName(out.Name)
+	return out, nil
+}
+
+// fillAll fills all placeholders: job variables and environment first, then
+// blocks, then Prefect's variables.
+func fillAll(ctx context.Context, problems *Problems, fill filler, trace tracer, template *object, source Source) (*object, error) {
+	filled, _ := fill.apply(template)
+	refs := &references{
+		source: source, problems: problems, origin: trace.origin, work: fill.work,
+		blocks: map[string]found[*object]{}, variables: map[string]found[any]{},
+	}
+	root := (*path)(nil).key("job_configuration")
 	resolved, err := refs.resolveBlocks(ctx, filled, root)
 	if err != nil {
 		return nil, err
@@ -54,76 +85,64 @@ func (t *Template) Resolve(ctx context.Context, in Input) (*Resolved, error) {
 	if resolved, err = refs.resolveVariables(ctx, resolved, root); err != nil {
 		return nil, err
 	}
-	configuration, ok := resolved.(map[string]any)
-	if !ok { // the whole configuration was one reference to a missing block
-		problems.add(root, fmt.Sprintf("must be an object, not %s", kindOf(resolved)))
-	}
-	out := typed(&problems, configuration)
-	if err := problems.err(); err != nil {
-		return nil, err
-	}
-	out.Name = renderName(out.Name, in)
-	return out, nil
+	configuration, _ := resolved.(*object) // nil when the whole was one reference to a missing block
+	return configuration, nil
 }
 
-// typed reads the fields that every kind of job has.
-func typed(problems *Problems, configuration map[string]any) *Resolved {
-	root := rootPath("job_configuration")
-	out := &Resolved{
-		Configuration: configuration,
-		Command:       optionalString(problems, configuration["command"], root.key("command")),
-		Name:          optionalString(problems, configuration["name"], root.key("name")),
-		Labels:        map[string]string{},
-	}
-	env := optionalObject(problems, configuration["env"], root.key("env"))
-	for _, name := range sortedKeys(env) {
-		if env[name] == nil {
-			out.Unset = append(out.Unset, name)
-		} else {
-			out.Env = append(out.Env, EnvVar{Name: name, Value: Text(env[name])})
-		}
-	}
-	labels := optionalObject(problems, configuration["labels"], root.key("labels"))
-	for _, name := range sortedKeys(labels) {
-		value, ok := labels[name].(string)
+// typed reads the fields that every kind of job has, in the order in which
+// Prefect's worker stumbles over them.
+func typed(problems *Problems, trace tracer, configuration *object, root *path) *Resolved {
+	must := func(value any, at *path, class, want string, ok bool) {
 		if !ok {
-			problems.add(root.key("labels").key(name), fmt.Sprintf("must be a string, not %s", kindOf(labels[name])))
+			problems.addTraced(at, class, mustBe(want, value), trace.origin)
 		}
-		out.Labels[name] = value
 	}
+	out := &Resolved{Labels: map[string]string{}}
+	if value, given := configuration.get("env"); given {
+		env, ok := value.(*object)
+		must(value, root.key("env"), attributeError, "an object", ok)
+		for name, value := range env.all() {
+			if value == nil {
+				out.Unset = append(out.Unset, name)
+			} else {
+				out.Env = append(out.Env, EnvVar{Name: name, Value: textOf(value)})
+			}
+		}
+	}
+	text := func(key string) string {
+		value := configuration.value(key)
+		s, ok := value.(string)
+		must(value, root.key(key), validationError, "a string", ok || value == nil)
+		return s
+	}
+	out.Command = text("command")
+	if value, given := configuration.get("labels"); given {
+		labels, ok := value.(*object)
+		must(value, root.key("labels"), validationError, "an object", ok)
+		for name, value := range labels.all() {
+			label, ok := value.(string)
+			must(value, root.key("labels").key(name), validationError, "a string", ok)
+			out.Labels[name] = label
+		}
+	}
+	out.Name = text("name")
 	return out
-}
-
-func optionalString(problems *Problems, value any, at path) string {
-	s, ok := value.(string)
-	if !ok && value != nil {
-		problems.add(at, fmt.Sprintf("must be a string, not %s", kindOf(value)))
-	}
-	return s
-}
-
-func optionalObject(problems *Problems, value any, at path) map[string]any {
-	object, ok := value.(map[string]any)
-	if !ok && value != nil {
-		problems.add(at, fmt.Sprintf("must be an object, not %s", kindOf(value)))
-	}
-	return object
 }
 
 // renderName fills {{ ctx.flow.… }} and {{ ctx.flow_run.… }}. They survive to
 // here only inside a variable's value; in the template itself they are unset.
 // A name that is a single unknown placeholder stays as it was written.
-func renderName(name string, in Input) string {
+func (f filler) renderName(name string) string {
 	if name == "" {
 		return ""
 	}
-	rendered, ok := values{variables: map[string]any{"ctx": in.Context}, env: in.Env}.apply(name)
+	rendered, ok := f.apply(name)
 	switch {
 	case !ok:
 		return name
-	case rendered == nil:
+	case !truthy(rendered):
 		return ""
 	default:
-		return Text(rendered)
+		return textOf(rendered)
 	}
 }

@@ -1,19 +1,23 @@
 // Package jobtemplate turns a work pool's base job template and the job
 // variables of a deployment and a flow run into the configuration of one job,
-// by Prefect's rules. It is pure: what it needs from outside (blocks, variables,
-// environment) comes through Input.
+// by the rules of Prefect's own worker. It is pure: what it needs from outside
+// (blocks, variables, environment) comes through Input.
 //
-// Values have JSON types throughout: map[string]any, []any, string, bool, nil,
-// and float64 or json.Number. With json.Number the text of a number is exactly
-// Python's; with float64 a whole number is taken for an integer, as 1.0 and 1
-// can no longer be told apart. Objects have lost their order: where it shows
-// (environment, text of an object), keys are sorted.
+// Documents come in as JSON text (json.RawMessage) or in Go's form of it
+// (map[string]any and what goes into one; JSON text may stand inside it, too).
+// Where Prefect shows the order of an object's keys, which is in the environment
+// and in an object's text, JSON text keeps its own, and Go's form, which has lost
+// it, is sorted. The text of a number is exactly Python's for JSON text and
+// json.Number; a whole float64 is taken for an integer, as 1.0 and 1 can no
+// longer be told apart.
 package jobtemplate
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // ErrNotFound is what a Source answers for a block or variable that does not
@@ -33,84 +37,120 @@ type Source interface {
 // Template is a parsed base job template. It never changes, and may be used by
 // several goroutines at once.
 type Template struct {
-	jobConfiguration map[string]any
-	defaults         map[string]any
+	configuration *object
+	defaults      *object
 }
 
-// Parse checks the shape of a base job template and keeps a copy of it. All
-// problems are reported together, as *Problems.
-func Parse(base map[string]any) (*Template, error) {
+// Parse reads a base job template. All problems are reported together, as
+// *Problems. What is wrong with a default is no problem before a job needs it.
+func Parse(base any) (*Template, error) {
 	var problems Problems
-	root := rootPath("")
-	configuration := requireObject(&problems, base, root.key("job_configuration"), "job_configuration")
-	schema := requireObject(&problems, base, root.key("variables"), "variables")
-
-	defaults := map[string]any{}
-	if properties, ok := schema["properties"]; ok && properties != nil {
-		defaults = schemaDefaults(&problems, properties)
+	document := readObject(&problems, base, (*path)(nil).key("base_job_template"))
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	var root *path
+	t := &Template{configuration: require(&problems, document, root, "job_configuration")}
+	if schema := require(&problems, document, root, "variables"); schema != nil {
+		t.defaults = schemaDefaults(&problems, schema)
 	}
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
-	return &Template{
-		jobConfiguration: copyObject(configuration),
-		defaults:         defaults,
-	}, nil
+	return t, nil
 }
 
-// JobConfiguration returns a copy of the template's job_configuration,
-// placeholders and all.
-func (t *Template) JobConfiguration() map[string]any {
-	return copyObject(t.jobConfiguration)
-}
-
-// Placeholders returns the names that a value of the template refers to,
-// sorted. Launchers use it to say which job variables have no effect.
-func Placeholders(value any) []string {
-	names := map[string]bool{}
-	collectPlaceholders(value, names)
-	return sortedKeys(names)
-}
-
-func requireObject(problems *Problems, base map[string]any, at path, key string) map[string]any {
-	value, ok := base[key]
-	if !ok {
-		problems.add(at, "is missing from the base job template")
+// readObject takes a document in that must be an object, or absent.
+func readObject(problems *Problems, document any, at *path) *object {
+	value, err := read(document)
+	if err != nil {
+		problems.add(at, classOf(err), err.Error(), "")
 		return nil
 	}
-	object, ok := value.(map[string]any)
-	if !ok {
-		problems.add(at, fmt.Sprintf("must be an object, not %s", kindOf(value)))
+	o, ok := value.(*object)
+	if !ok && value != nil {
+		problems.add(at, validationError, mustBe("an object", value), "")
 	}
-	return object
+	return o
+}
+
+func classOf(err error) string {
+	if errors.Is(err, errTooDeep) {
+		return recursionError
+	}
+	return valueError
+}
+
+func require(problems *Problems, base *object, root *path, key string) *object {
+	value, ok := base.get(key)
+	if !ok {
+		problems.add(root.key(key), keyError, "is missing from the base job template", "")
+		return nil
+	}
+	o, ok := value.(*object)
+	if !ok {
+		problems.add(root.key(key), attributeError, mustBe("an object", value), "")
+	}
+	return o
 }
 
 // schemaDefaults collects the defaults of the variables' schema. A default of
 // null counts as none: absent and null differ, and a variable without a value
 // must leave its key out.
-func schemaDefaults(problems *Problems, properties any) map[string]any {
-	at := rootPath("variables").key("properties")
-	defaults := map[string]any{}
-	object, ok := properties.(map[string]any)
+func schemaDefaults(problems *Problems, schema *object) *object {
+	defaults := newObject()
+	value, ok := schema.get("properties")
 	if !ok {
-		problems.add(at, fmt.Sprintf("must be an object, not %s", kindOf(properties)))
 		return defaults
 	}
-	for _, name := range sortedKeys(object) {
-		attributes, ok := object[name].(map[string]any)
-		if !ok {
-			problems.add(at.key(name), fmt.Sprintf("must be an object, not %s", kindOf(object[name])))
-			continue
+	at := (*path)(nil).key("variables").key("properties")
+	properties, ok := value.(*object)
+	if !ok {
+		problems.add(at, attributeError, mustBe("an object", value), "")
+		return defaults
+	}
+	for name, property := range properties.all() {
+		switch property := property.(type) {
+		case *object:
+			if value := property.value("default"); value != nil {
+				defaults.set(name, value)
+			}
+		default:
+			if class := badProperty(property); class != "" {
+				problems.add(at.key(name), class, mustBe("an object", property), "")
+			}
 		}
-		value := attributes["default"]
-		if value == nil {
-			continue
-		}
-		if _, isObject := value.(map[string]any); name == "env" && !isObject {
-			problems.add(at.key(name).key("default"), fmt.Sprintf("must be an object, not %s", kindOf(value)))
-			continue
-		}
-		defaults[name] = deepCopy(value)
 	}
 	return defaults
 }
+
+// badProperty is how Prefect's worker fails over a property that is no object.
+// It looks for the word "default" in whatever there is, and does without a list
+// or a text that has none.
+func badProperty(property any) (class string) {
+	var has bool
+	switch property := property.(type) {
+	case string:
+		has = strings.Contains(property, "default")
+	case []any:
+		has = slices.Contains(property, any("default"))
+	default:
+		return typeError
+	}
+	if has {
+		return attributeError
+	}
+	return ""
+}
+
+// writtenInTemplate is the origin of what no variable gave.
+const writtenInTemplate = "written in the base job template"
+
+// Layers of variables, as messages name them.
+const (
+	ofPool       = "default of variable %q in the work pool"
+	ofDeployment = "job variable %q of the deployment"
+	ofRun        = "job variable %q of the flow run"
+)
+
+func ofLayer(layer, name string) string { return fmt.Sprintf(layer, name) }

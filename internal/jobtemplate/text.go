@@ -9,10 +9,10 @@ import (
 	"unicode"
 )
 
-// Text is the text of a JSON value inside other text, as Prefect writes it:
-// Python's str(). Flows see these texts in their environment, so True must not
-// become true.
-func Text(value any) string {
+// textOf is the text of a value inside other text, as Prefect writes it: Python's
+// str(). Flows see these texts in their environment, so True must not become
+// true.
+func textOf(value any) string {
 	if s, ok := value.(string); ok {
 		return s
 	}
@@ -35,8 +35,6 @@ func writeRepr(b *strings.Builder, value any) {
 		writeQuoted(b, value)
 	case json.Number:
 		b.WriteString(numberText(value))
-	case float64:
-		b.WriteString(floatText(value))
 	case []any:
 		b.WriteByte('[')
 		for i, item := range value {
@@ -46,19 +44,17 @@ func writeRepr(b *strings.Builder, value any) {
 			writeRepr(b, item)
 		}
 		b.WriteByte(']')
-	case map[string]any:
+	case *object:
 		b.WriteByte('{')
-		for i, key := range sortedKeys(value) {
-			if i > 0 {
-				b.WriteString(", ")
-			}
+		separator := ""
+		for key, item := range value.all() {
+			b.WriteString(separator)
 			writeQuoted(b, key)
 			b.WriteString(": ")
-			writeRepr(b, value[key])
+			writeRepr(b, item)
+			separator = ", "
 		}
 		b.WriteByte('}')
-	default:
-		fmt.Fprint(b, value)
 	}
 }
 
