@@ -31,7 +31,9 @@ type testCase struct {
 	env       map[string]string // of the worker
 	aws       func(*fakeaws.Server)
 
-	refused bool // both workers give the run up
+	refused   bool   // both workers give the run up
+	mended    string // Python's worker gives the run up; the name of faber's mend
+	generated bool   // nobody has said beforehand what becomes of it
 }
 
 const noTemplate = "none"

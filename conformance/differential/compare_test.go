@@ -106,8 +106,8 @@ func compact(value any) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// compare lists the leaves that differ. The order of a list is that of the items
-// that both sides have: what only one has is a difference of its own.
+// compare lists the leaves that differ. An item of a list that only one side
+// has is a difference of its own, and leaves the order of the others as it is.
 func compare(python, faber leaves) []difference {
 	var out []difference
 	for _, path := range slices.Sorted(maps.Keys(union(python, faber))) {
@@ -135,7 +135,8 @@ func union(a, b leaves) leaves {
 	return out
 }
 
-// inCommon reduces two orders to the names that are in both.
+// inCommon reduces two orders to the names that are in both. What only faber has
+// must stand behind all else, or it is kept.
 func inCommon(python, faber string) (string, string) {
 	if python == absent || faber == absent {
 		return "", ""
@@ -143,8 +144,9 @@ func inCommon(python, faber string) (string, string) {
 	var p, f []string
 	_ = json.Unmarshal([]byte(python), &p) // written by addList
 	_ = json.Unmarshal([]byte(faber), &f)
-	both := func(list, other []string) []string {
-		return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return !slices.Contains(other, name) })
+	p = slices.DeleteFunc(p, func(name string) bool { return !slices.Contains(f, name) })
+	for len(f) > 0 && !slices.Contains(p, f[len(f)-1]) {
+		f = f[:len(f)-1]
 	}
-	return compact(both(p, f)), compact(both(f, p))
+	return compact(p), compact(f)
 }

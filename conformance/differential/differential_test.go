@@ -4,50 +4,142 @@ package differential
 
 import (
 	"encoding/json"
+	"flag"
 	"slices"
 	"testing"
 )
 
+// lanes is how many cases run at the same time: each has a Python of its own.
+const lanes = 2
+
+var generated = flag.Int("generated", 200, "number of generated cases")
+
+// TestDifferential has both workers do all cases.
 func TestDifferential(t *testing.T) {
 	faber := buildFaber(t)
-	l := newLane(t, faber)
-	t.Log(l.python.Versions)
-	cases := handCases()
+	free := make(chan *lane, lanes)
+	var about *python
+	for range lanes {
+		l := newLane(t, faber)
+		about = l.python
+		free <- l
+	}
+	t.Log(about.Versions)
+	cases := slices.Concat(handCases(), generateCases(*generated))
 	for i := range cases {
-		c := &cases[i]
-		t.Run(c.name, func(t *testing.T) {
-			if c.template == "" {
-				c.template = string(l.python.Template)
-			}
-			p, f := l.enact(t, c)
-			if p.state != f.state || p.message != f.message {
-				t.Errorf("state\npython %s %q\nfaber  %s %q", p.state, p.message, f.state, f.message)
-			}
-			if p.pid != f.pid {
-				t.Errorf("pid\npython %s\nfaber  %s", p.pid, f.pid)
-			}
-			both(t, c, "RegisterTaskDefinition", p.registered, f.registered)
-			both(t, c, "RunTask", p.launched, f.launched)
-		})
-	}
-}
-
-func both(t *testing.T, c *testCase, op string, p, f []json.RawMessage) {
-	if len(p) != len(f) {
-		t.Errorf("%s: python %d, faber %d calls\npython %s\nfaber  %s", op, len(p), len(f), p, f)
-		return
-	}
-	for i := range p {
-		j, err := judge(c, op, p[i], f[i])
-		if err != nil {
-			t.Error(err)
+		if cases[i].template == "" {
+			cases[i].template = string(about.Template)
 		}
-		for _, d := range j.unexplained {
-			t.Errorf("%s %s", op, d)
+	}
+	r := newReport()
+	t.Run("cases", func(t *testing.T) {
+		for i := range cases {
+			c := &cases[i]
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				l := <-free
+				defer func() { free <- l }()
+				p, f := l.enact(t, c)
+				assess(t, c, r, p, f)
+			})
 		}
+	})
+	t.Run("mutations", func(t *testing.T) { testMutations(t, r.kept) })
+	t.Log("\n" + r.String())
+	if r.cases() == len(cases) { // else some were not asked for, or failed
+		r.check(t)
 	}
 }
 
 func handCases() []testCase {
 	return slices.Concat(optionCases, environmentCases, nameCases, referenceCases, settingCases, templateCases, refusalCases)
+}
+
+// assess compares what the workers did with one case.
+func assess(t *testing.T, c *testCase, r *report, p, f outcome) {
+	t.Helper()
+	switch {
+	case p.gaveUp() && f.gaveUp():
+		if !c.refused && !c.generated {
+			t.Errorf("both workers refused the run, which is no refusal in the table")
+		}
+		assessRefusal(t, r, p, f)
+		assessBodies(t, c, r, p, f)
+		r.count(&r.refused)
+	case f.gaveUp():
+		t.Errorf("faber gave up a run that Python launches: %s %q", f.state, f.message)
+	case p.gaveUp():
+		i := slices.IndexFunc(mends, func(m mend) bool { return m.python.MatchString(p.message) })
+		if i < 0 || !c.generated && c.mended != mends[i].name {
+			t.Errorf("faber launched a run that Python gives up: %s %q", p.state, p.message)
+			assessBodies(t, c, r, p, f)
+			return
+		}
+		r.count(&r.mends[i])
+		r.count(&r.mended)
+	default:
+		if c.refused || c.mended != "" {
+			t.Errorf("both workers launched the run, which the table says is refused")
+		}
+		if p.pid != f.pid {
+			t.Errorf("infrastructure_pid: python %s, faber %s", p.pid, f.pid)
+		}
+		assessBodies(t, c, r, p, f)
+		r.count(&r.launched)
+	}
+	if t.Failed() {
+		t.Logf("job variables\ndeployment %s\nrun        %s", c.deployment, c.run)
+		t.Logf("faber's log\n%s", f.log)
+	}
+}
+
+func assessRefusal(t *testing.T, r *report, p, f outcome) {
+	t.Helper()
+	if p.state != f.state {
+		t.Errorf("state: python %s %q, faber %s %q", p.state, p.message, f.state, f.message)
+		return
+	}
+	i := wordingOf(p.message, f.message)
+	if i < 0 {
+		t.Errorf("message\npython %q\nfaber  %q", p.message, f.message)
+		return
+	}
+	r.count(&r.wordings[i])
+}
+
+// assessBodies compares what the workers asked of AWS. Where both refuse the run,
+// faber may have refused it before it asked.
+func assessBodies(t *testing.T, c *testCase, r *report, p, f outcome) {
+	t.Helper()
+	for _, op := range []struct {
+		name          string
+		python, faber []json.RawMessage
+	}{
+		{"RegisterTaskDefinition", p.registered, f.registered},
+		{"RunTask", p.launched, f.launched},
+	} {
+		if len(op.python) != len(op.faber) && (!f.gaveUp() || len(op.faber) > len(op.python)) {
+			t.Errorf("%s: python %d, faber %d calls\npython %s\nfaber  %s", op.name, len(op.python), len(op.faber), op.python, op.faber)
+			continue
+		}
+		for i := range op.faber {
+			assessBody(t, r, exhibit{c.name, f.facts, op.name, op.python[i], op.faber[i]})
+		}
+	}
+}
+
+func assessBody(t *testing.T, r *report, e exhibit) {
+	t.Helper()
+	j, err := judge(e.facts, e.op, e.python, e.faber)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, d := range j.unexplained {
+		t.Errorf("%s %s", e.op, d)
+	}
+	r.compared(e.op, j)
+	if len(j.unexplained) == 0 {
+		r.keep(e)
+	}
 }

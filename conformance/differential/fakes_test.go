@@ -110,12 +110,20 @@ type outcome struct {
 	pid        string
 	state      string // name of the run's last state
 	message    string // of that state, when the run was given up
+	facts      facts
+	log        string
 }
 
 func (s *stage) outcome() outcome {
 	o := outcome{registered: s.aws.bodies("RegisterTaskDefinition"), launched: s.aws.bodies("RunTask")}
 	run, _ := s.prefect.Run(s.run)
 	o.state = run.StateName
+	o.facts = facts{run: run.ID, pool: run.WorkPoolID}
+	for _, state := range s.prefect.States(s.run) {
+		if state.Name == "Pending" {
+			o.facts.claim = state.ID
+		}
+	}
 	if run.InfrastructurePID != nil {
 		o.pid = *run.InfrastructurePID
 	}

@@ -3,57 +3,157 @@
 package differential
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 )
 
-// A rule allows one leaf of one body to differ.
+// A rule allows one leaf of one body to differ, and says what must stand there.
 type rule struct {
 	body   string // the operation
-	path   string // the leaf
-	when   func(c *testCase, python leaves) bool
-	holds  func(c *testCase, python, faber string) bool
+	path   string // the leaf, exactly
+	when   func(python leaves) bool
+	holds  func(f facts, python, faber string) bool
 	reason string
 }
 
-var rules = []rule{}
+// facts are what the rules hold faber's own values against.
+type facts struct {
+	run   string // id of the flow run
+	claim string // id of the Pending state by which faber claimed it
+	pool  string // id of the work pool
+}
 
-// judgement is what became of the comparison of one body.
+func always(leaves) bool { return true }
+
+// without tells that Python's body has no such leaf.
+func without(path string) func(leaves) bool {
+	return func(python leaves) bool { return python.at(path) == absent }
+}
+
+var hash = regexp.MustCompile(`^"[0-9a-f]{64}"$`)
+
+// rules are all differences that bodies may have.
+var rules = []rule{
+	{
+		"RegisterTaskDefinition", "$.tags[key=faber/definition-hash].value", always,
+		func(_ facts, python, faber string) bool { return python == absent && hash.MatchString(faber) },
+		"A definition is found again by the hash of its content, after a restart too; Python's worker forgets what it registered.",
+	},
+	{
+		"RunTask", "$.clientToken", always,
+		func(f facts, _, faber string) bool {
+			sum := sha256.Sum256([]byte(f.run + "/" + f.claim))
+			return faber == quote(hex.EncodeToString(sum[:]))
+		},
+		"The token is made of run and claim, so that repeating a launch whose answer was lost starts no second task; Python's is random.",
+	},
+	{
+		"RunTask", "$.startedBy", without("$.startedBy"),
+		func(f facts, _, faber string) bool { return faber == quote("faber/"+f.pool) },
+		"It is the one filter by which ListTasks finds the pool's tasks, for the worker that takes over. A startedBy of the user's stays.",
+	},
+	{
+		"RunTask", "$.tags[key=faber/claim].value", always,
+		func(f facts, python, faber string) bool { return python == absent && faber == quote(f.claim) },
+		"It names the claim that the task belongs to: a run that is launched again has tasks of several.",
+	},
+}
+
+func quote(text string) string { return compact(text) }
+
+// judgement is what became of the comparison of two bodies.
 type judgement struct {
 	fields      int // leaves of both sides
 	unexplained []difference
-	used        map[*rule]int
+	used        []int // indices of rules
 }
 
 // judge compares one body of both workers. A rule whose condition is met must
 // hold: what faber adds on purpose may not be missing either.
-func judge(c *testCase, op string, python, faber json.RawMessage) (judgement, error) {
-	j := judgement{used: map[*rule]int{}}
+func judge(f facts, op string, python, faber json.RawMessage) (judgement, error) {
 	p, err := flatten(python)
 	if err != nil {
-		return j, fmt.Errorf("%s of python: %w", op, err)
+		return judgement{}, fmt.Errorf("%s of python: %w", op, err)
 	}
-	f, err := flatten(faber)
+	b, err := flatten(faber)
 	if err != nil {
-		return j, fmt.Errorf("%s of faber: %w", op, err)
+		return judgement{}, fmt.Errorf("%s of faber: %w", op, err)
 	}
-	j.fields = len(union(p, f))
+	j := judgement{fields: len(union(p, b))}
 	ruled := map[string]bool{}
-	for i := range rules {
-		r := &rules[i]
-		if r.body != op || !r.when(c, p) {
+	for i, r := range rules {
+		if r.body != op || !r.when(p) {
 			continue
 		}
 		ruled[r.path] = true
-		j.used[r]++
-		if !r.holds(c, p.at(r.path), f.at(r.path)) {
-			j.unexplained = append(j.unexplained, difference{r.path, p.at(r.path), f.at(r.path)})
+		j.used = append(j.used, i)
+		if !r.holds(f, p.at(r.path), b.at(r.path)) {
+			j.unexplained = append(j.unexplained, difference{r.path, p.at(r.path), b.at(r.path)})
 		}
 	}
-	for _, d := range compare(p, f) {
+	for _, d := range compare(p, b) {
 		if !ruled[d.path] {
 			j.unexplained = append(j.unexplained, d)
 		}
 	}
 	return j, nil
 }
+
+// A wording allows the message of a refusal to differ.
+type wording struct {
+	name   string
+	allows func(python, faber string) bool
+	reason string
+}
+
+const refusal = "Failed to submit flow run to infrastructure: "
+
+var wordings = []wording{
+	{
+		"the same", func(python, faber string) bool { return python == faber },
+		"",
+	},
+	{
+		"a hint follows", follows,
+		"Class and text are Python's; what to do about it follows.",
+	},
+	{
+		"pydantic's report, cut", func(python, faber string) bool { return follows(cutReport(python), faber) },
+		"Of pydantic's report the class, the field and its message are there; the Python types and the URL of pydantic's documentation are left out.",
+	},
+}
+
+// follows tells that faber's text is Python's with more sentences behind it.
+func follows(python, faber string) bool {
+	rest, ok := strings.CutPrefix(faber, strings.TrimSuffix(python, "."))
+	return ok && len(rest) > 2 && (strings.HasPrefix(rest, ". ") || strings.HasPrefix(rest, " ("))
+}
+
+var reportNoise = regexp.MustCompile(`(?s) \[type=[a-z_]+, input_value=.*?, input_type=\w+\]\n    For further information visit https://errors\.pydantic\.dev/\S+`)
+
+func cutReport(message string) string {
+	if !strings.HasPrefix(message, refusal+"ValidationError: ") {
+		return message
+	}
+	return reportNoise.ReplaceAllString(message, "")
+}
+
+// wordingOf is the first wording that allows faber's message.
+func wordingOf(python, faber string) int {
+	return slices.IndexFunc(wordings, func(w wording) bool { return w.allows(python, faber) })
+}
+
+// A mend is something that Python's worker cannot run and faber can: it sends a
+// request that AWS (or botocore, before it) refuses, or stumbles itself.
+type mend struct {
+	name   string
+	python *regexp.Regexp // what Python's worker says
+	reason string
+}
+
+var mends = []mend{}

@@ -140,7 +140,7 @@ func buildFaber(t *testing.T) string {
 
 // runFaber runs the command until the stage is settled, and ends it as an
 // operator would.
-func runFaber(t *testing.T, binary, home string, env map[string]string, pool string, s *stage) {
+func runFaber(t *testing.T, binary, home string, env map[string]string, pool string, s *stage) (logged string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -175,6 +175,7 @@ func runFaber(t *testing.T, binary, home string, env map[string]string, pool str
 	if waited != nil && !s.settled() {
 		t.Fatalf("faber did not settle the run\n%s", log.String())
 	}
+	return log.String()
 }
 
 // lane is a pair of addresses with a reference of their own: cases that run at
@@ -231,6 +232,8 @@ func (l *lane) enact(t *testing.T, c *testCase) (python, faber outcome) {
 	after := c.set(t)
 	l.prefect.open(after.prefect)
 	l.aws.open(after.aws)
-	runFaber(t, l.faber, l.home, env, c.poolName(), after)
-	return before.outcome(), after.outcome()
+	log := runFaber(t, l.faber, l.home, env, c.poolName(), after)
+	python, faber = before.outcome(), after.outcome()
+	faber.log = log
+	return python, faber
 }
