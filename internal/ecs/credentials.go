@@ -109,17 +109,10 @@ func parseRole(r *reader, object map[string]any) *sts.AssumeRoleInput {
 		}
 		return field
 	}}
-	f.fitStruct(object, reflect.TypeFor[sts.AssumeRoleInput](), at)
+	maps.DeleteFunc(object, func(_ string, value any) bool { return empty(value) })
+	f.fitStruct(object, reflect.ValueOf(input).Elem(), at)
 	for _, path := range f.unknown {
 		r.warn(path, "has no effect: AssumeRole has no such argument")
-	}
-	maps.DeleteFunc(object, func(_ string, value any) bool { return empty(value) })
-	encoded, err := json.Marshal(object)
-	if err == nil && len(f.problems) == 0 {
-		err = json.Unmarshal(encoded, input)
-	}
-	if err != nil {
-		r.problem(at, "%v", err)
 	}
 	for _, problem := range f.problems {
 		r.problems = append(r.problems, fmt.Errorf("job_configuration.%w", problem))

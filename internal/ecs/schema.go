@@ -1,22 +1,27 @@
 package ecs
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
 // decodeInto turns a shaped request into the SDK's type, and brings the request
-// itself to the types that are sent: numbers that a template made text become
+// itself to the forms that are sent: numbers that a template made text become
 // numbers, and the other way round. Everything that ECS would not take is
 // reported, each with its path below at.
 func decodeInto(object map[string]any, into any, at string) error {
 	f := fitter{wireName: fieldName}
-	return f.decode(object, into, at)
+	f.fitStruct(object, reflect.ValueOf(into).Elem(), at)
+	for _, path := range f.unknown {
+		f.problem(path, "is no field that ECS knows")
+	}
+	return errors.Join(f.problems...)
 }
 
 // fitter brings JSON values to the shape of one of the SDK's types. The SDK's
@@ -35,34 +40,16 @@ func fieldName(field string) string {
 	return string(runes)
 }
 
-func (f *fitter) decode(object map[string]any, into any, at string) error {
-	f.fitStruct(object, reflect.TypeOf(into).Elem(), at)
-	for _, path := range f.unknown {
-		f.problem(path, "is no field that ECS knows")
-	}
-	if len(f.problems) > 0 {
-		return errors.Join(f.problems...)
-	}
-	encoded, err := json.Marshal(object)
-	if err != nil {
-		return fmt.Errorf("%s: %w", at, err)
-	}
-	if err := json.Unmarshal(encoded, into); err != nil {
-		return fmt.Errorf("%s: %w", at, err)
-	}
-	return nil
-}
-
 func (f *fitter) problem(path, format string, args ...any) {
 	f.problems = append(f.problems, fmt.Errorf(path+": "+format, args...))
 }
 
 // fitStruct fits the fields of an object. A null is the same as no field.
-func (f *fitter) fitStruct(object map[string]any, t reflect.Type, path string) {
-	fields := map[string]reflect.Type{}
-	for field := range t.Fields() {
-		if field.IsExported() && field.Name != "ResultMetadata" {
-			fields[f.wireName(field.Name)] = field.Type
+func (f *fitter) fitStruct(object map[string]any, into reflect.Value, path string) {
+	fields := map[string]reflect.Value{}
+	for field, value := range into.Fields() {
+		if field.IsExported() {
+			fields[f.wireName(field.Name)] = value
 		}
 	}
 	for _, key := range sortedKeys(object) {
@@ -80,7 +67,7 @@ func (f *fitter) fitStruct(object map[string]any, t reflect.Type, path string) {
 }
 
 // alike names the field that was probably meant.
-func alike(key string, fields map[string]reflect.Type) string {
+func alike(key string, fields map[string]reflect.Value) string {
 	for _, name := range sortedKeys(fields) {
 		if strings.EqualFold(strings.ReplaceAll(key, "_", ""), name) {
 			return " (" + name + "?)"
@@ -89,73 +76,107 @@ func alike(key string, fields map[string]reflect.Type) string {
 	return ""
 }
 
-func (f *fitter) fit(value any, t reflect.Type, path string) any {
-	switch t.Kind() {
+// fit sets a value of the SDK, and returns what it was set to as JSON has it.
+func (f *fitter) fit(value any, into reflect.Value, path string) any {
+	switch into.Kind() {
 	case reflect.Pointer:
-		return f.fit(value, t.Elem(), path)
-	case reflect.Struct:
-		if object, ok := value.(map[string]any); ok {
-			f.fitStruct(object, t, path)
-			return object
-		}
-		f.problem(path, "must be an object")
+		into.Set(reflect.New(into.Type().Elem()))
+		return f.fit(value, into.Elem(), path)
 	case reflect.Slice:
 		if list, ok := value.([]any); ok {
-			return f.fitList(list, t.Elem(), path)
+			return f.fitList(list, into, path)
 		}
 		f.problem(path, "must be a list")
-	case reflect.Map:
-		if object, ok := value.(map[string]any); ok {
-			return f.fitMap(object, t.Elem(), path)
+	case reflect.Struct, reflect.Map, reflect.Interface:
+		object, ok := value.(map[string]any)
+		switch {
+		case !ok:
+			f.problem(path, "must be an object")
+		case into.Kind() == reflect.Struct:
+			f.fitStruct(object, into, path)
+		case into.Kind() == reflect.Map:
+			f.fitMap(object, into, path)
+		default:
+			f.fitUnion(object, into, path)
 		}
-		f.problem(path, "must be an object")
 	default:
-		return f.fitScalar(value, t, path)
+		return f.fitScalar(value, into, path)
 	}
 	return value
 }
 
-func (f *fitter) fitList(list []any, t reflect.Type, path string) []any {
-	fitted := make([]any, 0, len(list))
+func (f *fitter) fitList(list []any, into reflect.Value, path string) []any {
+	list = slices.DeleteFunc(slices.Clone(list), func(item any) bool { return item == nil })
+	into.Set(reflect.MakeSlice(into.Type(), len(list), len(list)))
 	for i, item := range list {
-		if item != nil {
-			fitted = append(fitted, f.fit(item, t, fmt.Sprintf("%s[%d]", path, i)))
-		}
+		list[i] = f.fit(item, into.Index(i), fmt.Sprintf("%s[%d]", path, i))
 	}
-	return fitted
+	return list
 }
 
-func (f *fitter) fitMap(object map[string]any, t reflect.Type, path string) map[string]any {
+func (f *fitter) fitMap(object map[string]any, into reflect.Value, path string) {
+	into.Set(reflect.MakeMap(into.Type()))
 	for _, key := range sortedKeys(object) {
 		if object[key] == nil {
 			delete(object, key)
 			continue
 		}
-		object[key] = f.fit(object[key], t, path+"."+key)
+		value := reflect.New(into.Type().Elem()).Elem()
+		object[key] = f.fit(object[key], value, path+"."+key)
+		into.SetMapIndex(reflect.ValueOf(key), value)
 	}
-	return object
 }
 
-func (f *fitter) fitScalar(value any, t reflect.Type, path string) any {
-	switch t.Kind() {
+// unions are the SDK's types for an object with one of several members. Each
+// member is a type of its own, which holds the value.
+func unions(union reflect.Type) (members []reflect.Type) {
+	if union == reflect.TypeFor[types.SharingStrategy]() {
+		members = append(members, reflect.TypeFor[types.SharingStrategyMemberNvidiaMps]())
+	}
+	return members
+}
+
+func memberName(union, member reflect.Type) string {
+	return fieldName(strings.TrimPrefix(member.Name(), union.Name()+"Member"))
+}
+
+func (f *fitter) fitUnion(object map[string]any, into reflect.Value, path string) {
+	for _, member := range unions(into.Type()) {
+		name := memberName(into.Type(), member)
+		if value, ok := object[name]; ok && len(object) == 1 {
+			made := reflect.New(member)
+			object[name] = f.fit(value, made.Elem().FieldByName("Value"), path+"."+name)
+			into.Set(made)
+			return
+		}
+	}
+	f.problem(path, "must have exactly one of its members")
+}
+
+func (f *fitter) fitScalar(value any, into reflect.Value, path string) any {
+	switch into.Kind() {
 	case reflect.String:
 		switch value.(type) {
 		case map[string]any, []any:
 			f.problem(path, "must be a string")
 			return value
 		}
+		into.SetString(text(value))
 		return text(value)
 	case reflect.Int32, reflect.Int64:
 		n, ok := wholeNumber(value)
-		if !ok || t.Kind() == reflect.Int32 && (n < math.MinInt32 || n > math.MaxInt32) {
+		if !ok || into.OverflowInt(n) {
 			f.problem(path, "must be a whole number, not %v", value)
 			return value
 		}
+		into.SetInt(n)
 		return n
 	case reflect.Bool:
-		if _, ok := value.(bool); !ok {
+		is, ok := value.(bool)
+		if !ok {
 			f.problem(path, "must be true or false, not %v", value)
 		}
+		into.SetBool(is)
 	}
 	return value
 }
@@ -169,6 +190,12 @@ func wire(value reflect.Value) any {
 			return nil
 		}
 		return wire(value.Elem())
+	case reflect.Interface:
+		if value.IsNil() {
+			return nil
+		}
+		member := value.Elem().Elem()
+		return map[string]any{memberName(value.Type(), member.Type()): wire(member.FieldByName("Value"))}
 	case reflect.Struct:
 		object := map[string]any{}
 		for field, of := range value.Fields() {

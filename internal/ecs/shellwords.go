@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+var errNoEscaped = errors.New("no escaped character")
+
 // shellWords splits a command line as a POSIX shell would, without expanding
 // anything: blanks separate, quotes and backslashes hold together.
 func shellWords(line string) ([]string, error) {
@@ -21,7 +23,7 @@ func shellWords(line string) ([]string, error) {
 			}
 		case '\\':
 			if i++; i == len(line) {
-				return nil, errors.New("no escaped character")
+				return nil, errNoEscaped
 			}
 			word.WriteByte(line[i])
 			inWord = true
@@ -52,7 +54,10 @@ func quotedText(word *strings.Builder, line string, open int) (int, error) {
 		if c == quote {
 			return i, nil
 		}
-		if c == '\\' && quote == '"' && i+1 < len(line) && (line[i+1] == '"' || line[i+1] == '\\') {
+		if c == '\\' && quote == '"' && i+1 == len(line) {
+			return 0, errNoEscaped
+		}
+		if c == '\\' && quote == '"' && (line[i+1] == '"' || line[i+1] == '\\') {
 			i++
 			c = line[i]
 		}
