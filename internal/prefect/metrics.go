@@ -23,8 +23,13 @@ func newMetrics() metrics {
 	}
 }
 
-// Collectors are the client's metrics, for a registry.
+// Collectors are the client's metrics, for a registry. Their names are there
+// from the first, as Prefect's are: a dashboard is empty, not broken.
 func (c *Client) Collectors() []prometheus.Collector {
+	c.metrics.emitted.WithLabelValues(c.senderName())
+	c.metrics.checkpoints.WithLabelValues(c.senderName())
+	c.metrics.observed.WithLabelValues(c.subscriberName())
+	c.metrics.connections.WithLabelValues(c.subscriberName(), "out", "initial")
 	return []prometheus.Collector{c.metrics.emitted, c.metrics.observed, c.metrics.connections, c.metrics.checkpoints}
 }
 

@@ -193,7 +193,7 @@ func TestProxy(t *testing.T) {
 			}
 			by.User = url.UserPassword("user", "hush")
 			// A name that only the proxy can resolve: nothing goes past it.
-			o := Options{APIURL: scheme + "://prefect.invalid/api", Proxy: http.ProxyURL(by), TLS: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // of a test
+			o := Options{APIURL: scheme + "://prefect.invalid/api", Proxy: http.ProxyURL(by), TLS: &tls.Config{InsecureSkipVerify: true}}
 			call, socket := callBoth(t, o)
 			if call != nil || socket != nil {
 				t.Fatalf("call %v, socket %v", call, socket)
@@ -244,7 +244,7 @@ func TestTLSOfCallsAndSockets(t *testing.T) {
 	}{
 		"self-signed":      {Options{}, false, ""},
 		"certificate file": {Options{TLS: &tls.Config{RootCAs: trusted.RootCAs}}, true, "HTTP/1.1"},
-		"skip verify":      {Options{TLS: &tls.Config{InsecureSkipVerify: true}}, true, "HTTP/1.1"}, //nolint:gosec // of a test
+		"skip verify":      {Options{TLS: &tls.Config{InsecureSkipVerify: true}}, true, "HTTP/1.1"},
 		"HTTP/2":           {Options{TLS: &tls.Config{RootCAs: trusted.RootCAs}, HTTP2: true}, true, "HTTP/2.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
