@@ -149,7 +149,7 @@ func (l layers) expandDotted(problems *Problems, variables *object) *object {
 		parts := splitPath(key)
 		switch {
 		case len(parts) > maxDepth:
-			problems.add(variableAt(key[:maxShown]+"…"), recursionError, fmt.Sprintf("is a name of more than %d parts", maxDepth), "")
+			problems.add(variableAt(key), recursionError, fmt.Sprintf("is a name of more than %d parts", maxDepth), "")
 		case !expanded.setPath(parts, value):
 			problems.add(variableAt(key), typeError, "a part of this name already has a value that is not an object", l.giver(key))
 		}

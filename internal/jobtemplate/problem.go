@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Problem is one thing wrong with a template or with job variables.
@@ -34,8 +35,24 @@ type Problems struct {
 	seen map[string]bool // paths that have a problem
 }
 
-// maxShown bounds an error's text: it becomes the message of a state.
-const maxShown = 100
+// Bounds of an error's text, which becomes the message of a state: problems that
+// are told one by one, and the length of each part of one.
+const (
+	maxShown = 100
+	maxPart  = 1000
+)
+
+// clip keeps a text that is quoted in a message short.
+func clip(s string) string {
+	if len(s) <= maxPart {
+		return s
+	}
+	cut := maxPart
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
 
 // Error tells the problems, one a line.
 func (p *Problems) Error() string {
@@ -82,7 +99,7 @@ func (p *Problems) add(at *path, class, message, origin string) {
 		p.seen = map[string]bool{}
 	}
 	p.seen[where] = true
-	p.List = append(p.List, Problem{Path: where, Message: message, Origin: origin, Class: class})
+	p.List = append(p.List, Problem{Path: clip(where), Message: clip(message), Origin: clip(origin), Class: class})
 }
 
 // addTraced is add for a problem whose origin takes some looking: those that are

@@ -2,10 +2,8 @@ package jobtemplate
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"reflect"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -132,68 +130,6 @@ func TestPropertyEnvPrecedence(t *testing.T) {
 		}
 		if !reflect.DeepEqual(want, got.Configuration["env"]) {
 			t.Fatalf("got %v, want %v", got.Configuration["env"], want)
-		}
-	})
-}
-
-// Cutting a string into segments loses nothing.
-func FuzzScan(f *testing.F) {
-	for _, seed := range []string{"", "{{ a }}", "x{{a.b[0]}}{{{ $B }}}", "{{ {{ a }} }}", "{{\u00a0é\x1c}}", "{{a", "\xff{{\xffa}}"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var whole strings.Builder
-		for _, segment := range scan(s) {
-			whole.WriteString(segment.text)
-			if segment.name == "" {
-				continue
-			}
-			if again := scan(segment.text); len(again) != 1 || again[0] != segment {
-				t.Errorf("placeholder %q reads differently alone: %v", segment.text, again)
-			}
-		}
-		if whole.String() != s {
-			t.Errorf("segments make %q", whole.String())
-		}
-	})
-}
-
-// Any template and variables either resolve or are refused with Problems that
-// name a place; nothing panics.
-func FuzzResolve(f *testing.F) {
-	for _, seed := range [][3]string{
-		{`{"job_configuration":{"env":"{{ env }}","a":["{{ v.x[0] }}"]},"variables":{"properties":{"env":{"default":{"A":"1"}}}}}`, `{"env.B":1,"v":{"x":[null]}}`, `{"env":{"C":null}}`},
-		{`{"job_configuration":{"a":{"$ref":{"block_document_id":"id-1"}},"b":"{{ prefect.blocks.secret.s }}"},"variables":{}}`, `{"a.b.c":1,"a.b":2}`, `null`},
-		{`{"job_configuration":{"name":"{{ n }}","labels":{"x":1}},"variables":{}}`, `{"n":"{{ ctx.flow.name }}"}`, `{"env":[]}`},
-		{`{"job_configuration":{"$ref":{"block_document_id":5}},"variables":{"properties":null}}`, `{}`, `{".":1,"..":{"":2}}`},
-	} {
-		f.Add(seed[0], seed[1], seed[2])
-	}
-	f.Fuzz(func(t *testing.T, base, deployment, run string) {
-		var decoded [3]map[string]any
-		for i, text := range []string{base, deployment, run} {
-			if json.Unmarshal([]byte(text), &decoded[i]) != nil {
-				return
-			}
-		}
-		template, err := Parse(decoded[0])
-		if err == nil {
-			_, err = template.Resolve(t.Context(), Input{
-				Deployment: decoded[1], Run: decoded[2], Env: workerEnv, Source: testSource(),
-				Context: map[string]any{"flow": map[string]any{"name": "f"}},
-			})
-		}
-		if err == nil {
-			return
-		}
-		var problems *Problems
-		if !errors.As(err, &problems) {
-			t.Fatalf("%T: %v", err, err)
-		}
-		for _, problem := range problems.List {
-			if problem.Path == "" || problem.Message == "" {
-				t.Errorf("empty problem in %v", problems)
-			}
 		}
 	})
 }

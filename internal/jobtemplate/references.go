@@ -153,7 +153,7 @@ func (r *references) blockText(ctx context.Context, p segment, template string, 
 	switch value.(type) {
 	case *object, []any:
 		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. %s is %s, which cannot stand inside text: name one of its fields.",
-			clip(template), p.text, kindOf(value)))
+			template, p.text, kindOf(value)))
 		return "", nil
 	default:
 		return textOf(value), nil
@@ -185,19 +185,10 @@ func (r *references) blockValue(ctx context.Context, p segment, template string,
 	}
 	value, ok := r.blockField(data, keypath, len(parts) == 3)
 	if !ok {
-		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. Could not resolve the keypath in the block document data.", clip(template)))
+		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. Could not resolve the keypath in the block document data.", template))
 		return nil, false, nil
 	}
 	return value, true, nil
-}
-
-// clip keeps a text that is quoted in a message short.
-func clip(s string) string {
-	const longest = 500
-	if runes := []rune(s); len(runes) > longest {
-		return string(runes[:longest]) + "…"
-	}
-	return s
 }
 
 // blockField follows a path into a block's data. Blocks whose only field is

@@ -6,7 +6,7 @@ import "strings"
 // made; a value that is gone through counts nodeWork. No job needs that much,
 // and a few lines of hostile template could take any time and memory.
 const (
-	maxWork  = 64 << 20
+	maxWork  = 16 << 20
 	nodeWork = 16
 )
 
