@@ -137,6 +137,19 @@ func (r *Relay) URL() string {
 // API is the URL of the Prefect API behind the relay.
 func (r *Relay) API() string { return r.URL() + "/api" }
 
+// workspacePath is where Prefect Cloud has the API of a workspace.
+const workspacePath = "/accounts/5c6b0f5e-0d9d-4f0c-9d0e-7a1f3c2b4a10/workspaces/0e3f7a52-9a38-4a3b-8f5e-2d1c6b7a8f90"
+
+// Workspace is the same API at an address of Cloud's form: what the relay was
+// called with is recorded as if it had been API. A worker takes it for Cloud
+// when its PREFECT_CLOUD_API_URL is API.
+func (r *Relay) Workspace() string { return r.API() + workspacePath }
+
+func cutWorkspace(u *url.URL) {
+	u.Path = strings.Replace(u.Path, workspacePath, "", 1)
+	u.RawPath = strings.Replace(u.RawPath, workspacePath, "", 1)
+}
+
 // Certificate is what a relay made with NewTLS presents.
 func (r *Relay) Certificate() tls.Certificate { return r.server.TLS.Certificates[0] }
 
@@ -242,6 +255,7 @@ func (r *Relay) note(change func()) {
 }
 
 func (r *Relay) serve(w http.ResponseWriter, req *http.Request) {
+	cutWorkspace(req.URL)
 	if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
 		r.serveSocket(w, req)
 		return
