@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,15 +40,17 @@ type LoadConfig func(context.Context, ...func(*config.LoadOptions) error) (aws.C
 
 // clients speak to AWS under one set of credentials in one region.
 type clients struct {
-	key    string
-	region string
-	config aws.Config
-	ecs    *awsecs.Client
-	ec2    *ec2.Client
+	key      string
+	region   string
+	endpoint *string // of all services; nil leaves it to the machine's configuration
+	config   aws.Config
+	ecs      *awsecs.Client
+	ec2      *ec2.Client
 }
 
 func (c *clients) logs(region string) *cloudwatchlogs.Client {
 	return cloudwatchlogs.NewFromConfig(c.config, func(o *cloudwatchlogs.Options) {
+		o.BaseEndpoint = cmp.Or(c.endpoint, o.BaseEndpoint)
 		if region != "" {
 			o.Region = region
 		}
@@ -56,6 +59,7 @@ func (c *clients) logs(region string) *cloudwatchlogs.Client {
 
 func (c *clients) sqs(region string) *sqs.Client {
 	return sqs.NewFromConfig(c.config, func(o *sqs.Options) {
+		o.BaseEndpoint = cmp.Or(c.endpoint, o.BaseEndpoint)
 		if region != "" {
 			o.Region = region
 		}
@@ -93,13 +97,11 @@ func (s *clientSets) get(ctx context.Context, c credentials) (*clients, error) {
 	if loaded.Region == "" {
 		return nil, &configError{"No AWS region is configured.", "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials."}
 	}
-	made := &clients{
-		key:    key,
-		region: loaded.Region,
-		config: loaded,
-		ecs:    awsecs.NewFromConfig(loaded),
-		ec2:    ec2.NewFromConfig(loaded),
-	}
+	made := &clients{key: key, region: loaded.Region, endpoint: optional(c.EndpointURL), config: loaded}
+	// Set on each client, the block's endpoint goes before those that the
+	// machine's environment names for single services.
+	made.ecs = awsecs.NewFromConfig(loaded, func(o *awsecs.Options) { o.BaseEndpoint = cmp.Or(made.endpoint, o.BaseEndpoint) })
+	made.ec2 = ec2.NewFromConfig(loaded, func(o *ec2.Options) { o.BaseEndpoint = cmp.Or(made.endpoint, o.BaseEndpoint) })
 	s.known.put(key, made)
 	return made, nil
 }
@@ -147,9 +149,6 @@ func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config,
 		}
 		s.closable(&plain)
 		loaded.Credentials = newRole(plain, c.Role)
-	}
-	if c.EndpointURL != "" {
-		loaded.BaseEndpoint = aws.String(c.EndpointURL)
 	}
 	return loaded, nil
 }

@@ -21,6 +21,7 @@ const (
 	extendAgain       = 5 * time.Second // after one that failed
 	missingQueueWait  = time.Minute
 	firstQueueBackoff = 2 * time.Second
+	deleteTimeout     = 2 * time.Second // for what was handed over as the worker ends
 	maxQueueBackoff   = 32 * time.Second
 )
 
@@ -65,14 +66,14 @@ func newConsumer(l *Launcher) *consumer {
 // run reads until the context ends. It pauses longer and longer while that
 // fails, and never gives up.
 func (c *consumer) run(ctx context.Context) {
-	backoff := firstQueueBackoff
+	backoff := c.launcher.options.queueBackoff
 	for ctx.Err() == nil {
 		err := c.round(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			backoff = firstQueueBackoff
+			backoff = c.launcher.options.queueBackoff
 			c.recovered()
 		case isMissingQueue(err):
 			c.reportMissing()
@@ -328,7 +329,7 @@ func (c *consumer) delete(ctx context.Context, done []types.Message) error {
 		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), ReceiptHandle: message.ReceiptHandle}
 	}
 	// What was handed over is deleted even while the worker shuts down.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstQueueBackoff)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
 	defer cancel()
 	out, err := c.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: aws.String(c.url), Entries: entries})
 	if err != nil {

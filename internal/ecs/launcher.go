@@ -4,6 +4,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -55,9 +56,10 @@ type Options struct {
 	// LoadConfig finds the machine's AWS configuration; nil is the SDK's way.
 	LoadConfig LoadConfig
 
-	maxBackoff  time.Duration // of the SDK's retries
-	queueWait   time.Duration // before a missing queue is looked for again
-	extendEvery time.Duration // how often messages are held back while the worker is busy
+	maxBackoff   time.Duration // of the SDK's retries
+	queueWait    time.Duration // before a missing queue is looked for again
+	queueBackoff time.Duration // the first pause after an error of the queue
+	extendEvery  time.Duration // how often messages are held back while the worker is busy
 }
 
 // Launcher launches ECS tasks. Make one with New.
@@ -110,21 +112,14 @@ func New(o Options) (*Launcher, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Image == "" {
-		o.Image = DefaultImage
-	}
+	o.Image = cmp.Or(o.Image, DefaultImage)
 	if o.LoadConfig == nil {
 		o.LoadConfig = config.LoadDefaultConfig
 	}
-	if o.maxBackoff == 0 {
-		o.maxBackoff = callMaxBackoff
-	}
-	if o.queueWait == 0 {
-		o.queueWait = missingQueueWait
-	}
-	if o.extendEvery == 0 {
-		o.extendEvery = extendEvery
-	}
+	o.maxBackoff = cmp.Or(o.maxBackoff, callMaxBackoff)
+	o.queueWait = cmp.Or(o.queueWait, missingQueueWait)
+	o.queueBackoff = cmp.Or(o.queueBackoff, firstQueueBackoff)
+	o.extendEvery = cmp.Or(o.extendEvery, extendEvery)
 	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
 		if arn != "" && !isSecretARN(arn) {
 			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
