@@ -3,6 +3,7 @@ package prefect
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -85,6 +86,19 @@ func (c *Client) SetFlowRunState(ctx context.Context, id string, s State, force 
 // SetInfrastructurePID stores where a run's infrastructure is; nil clears it.
 func (c *Client) SetInfrastructurePID(ctx context.Context, id string, pid *string) error {
 	return c.patch(ctx, "/flow_runs/"+url.PathEscape(id), map[string]any{"infrastructure_pid": pid})
+}
+
+// AllowReschedule takes a run from the process that kept it for its own retries,
+// so that workers get it again. The run must have been read, policy included: the
+// server takes the policy as a whole.
+func (c *Client) AllowReschedule(ctx context.Context, run FlowRun) error {
+	policy, _ := run.Raw["empirical_policy"].(map[string]any)
+	policy = maps.Clone(policy)
+	if policy == nil {
+		policy = map[string]any{}
+	}
+	policy["retry_type"] = "reschedule"
+	return c.patch(ctx, "/flow_runs/"+url.PathEscape(run.ID), map[string]any{"empirical_policy": policy})
 }
 
 // SetLabels adds labels to a flow run.

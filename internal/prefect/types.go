@@ -51,6 +51,13 @@ type State struct {
 	Data      json.RawMessage `json:"data,omitempty"`
 }
 
+// RetriesInProcess reports whether the run is kept for the process that runs it
+// already: the server hands it out to no worker.
+func (r *FlowRun) RetriesInProcess() bool {
+	policy, _ := r.Raw["empirical_policy"].(map[string]any)
+	return policy["retry_type"] == "in_process"
+}
+
 // FlowRun is a flow run as the API returns it, as far as a worker needs it.
 // Runs from GetScheduledFlowRuns have no State, only StateType and StateName.
 type FlowRun struct {
@@ -78,6 +85,7 @@ type FlowRun struct {
 type Flow struct {
 	ID   string         `json:"id"`
 	Name string         `json:"name"`
+	Tags []string       `json:"tags"`
 	Raw  map[string]any `json:"-"`
 }
 
@@ -90,6 +98,19 @@ type Deployment struct {
 	Labels       map[string]any `json:"labels"`
 	JobVariables map[string]any `json:"job_variables"`
 	Updated      string         `json:"updated"` // as the server writes it: it becomes a label
+
+	// Where the deployment comes from, on servers that keep it.
+	Branch      string       `json:"branch"`
+	Base        string       `json:"base"` // id of another deployment, as Root
+	Root        string       `json:"root"`
+	VersionID   string       `json:"version_id"`
+	VersionInfo *VersionInfo `json:"version_info"`
+}
+
+// VersionInfo names a version of a deployment.
+type VersionInfo struct {
+	Type    string `json:"type"`
+	Version string `json:"version"`
 }
 
 // WorkPool is a work pool. BaseJobTemplate is {"job_configuration": {...},

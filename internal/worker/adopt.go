@@ -3,7 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"strings"
 	"time"
 
 	"faber/internal/launch"
@@ -59,23 +59,17 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read workers: %w", err)
 	}
-	// Without knowing what lives, nothing can be told from what does not.
-	pool, err := w.poolToSearch(fetch, view)
-	if err != nil {
-		return fmt.Errorf("resolve the work pool's own configuration: %w", err)
-	}
-	found, err := w.launcher.Find(fetch, pool)
+	byRun, searched, err := w.search(fetch, view)
 	if err != nil {
 		return fmt.Errorf("find infrastructure: %w", err)
-	}
-	byRun := make(map[string][]launch.Handle)
-	for _, h := range found {
-		byRun[h.FlowRunID] = append(byRun[h.FlowRunID], h)
 	}
 	foreign := 0
 	for _, run := range unheld {
 		if fetch.Err() != nil {
 			return nil
+		}
+		if !searched && run.InfrastructurePID == "" {
+			continue
 		}
 		if !w.adopt(fetch, work, run, byRun[run.ID], online) {
 			foreign++
@@ -83,6 +77,29 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 	}
 	w.attempts.setForeign(foreign)
 	return nil
+}
+
+// search lists the live infrastructure of the pool, by flow run. Where the pool's
+// template does not tell where to look, nothing is searched: what lives cannot be
+// told from what does not, but a run that names its infrastructure can be tracked.
+func (w *Worker) search(ctx context.Context, view *poolView) (byRun map[string][]launch.Handle, searched bool, err error) {
+	pool, err := w.poolToSearch(ctx, view)
+	if prefect.IsTransient(err) || ctx.Err() != nil {
+		return nil, false, err
+	}
+	if err != nil {
+		w.log.Debug("The work pool does not tell where its infrastructure is", "error", err)
+		return nil, false, nil
+	}
+	found, err := w.launcher.Find(ctx, pool)
+	if err != nil {
+		return nil, false, err
+	}
+	byRun = make(map[string][]launch.Handle)
+	for _, h := range found {
+		byRun[h.FlowRunID] = append(byRun[h.FlowRunID], h)
+	}
+	return byRun, true, nil
 }
 
 // openRuns are the pool's runs that may have infrastructure or a claim.
@@ -191,7 +208,11 @@ func (w *Worker) adoptInfrastructure(fetch, work context.Context, run prefect.Fl
 	w.leases.hold(run.State, run.ID)
 	w.track(a)
 	if handle.WorkerName != w.name {
-		w.jobs.Go(func() { w.labelRun(fetch, run.ID) })
+		w.jobs.Go(func() {
+			if err := w.labelRun(fetch, run.ID); err != nil {
+				w.log.Warn("Label flow run", "flow_run", run.ID, "error", err)
+			}
+		})
 	}
 	if run.InfrastructurePID == handle.PID {
 		a.pidSaved.Store(true)
@@ -234,35 +255,65 @@ func (w *Worker) adoptClaim(fetch, work context.Context, run prefect.FlowRun, on
 		return true
 	}
 	w.metrics.adopted.WithLabelValues("claim").Inc()
-	w.dispatches.Go(func() { w.takeUp(work, run, last, claim, l) })
+	w.dispatches.Go(func() { w.takeUp(work, run, states, claim, l) })
 	return true
 }
 
 // takeUp goes on where a vanished worker stopped: under the same claim, so that
 // what it may have launched is found rather than doubled.
-func (w *Worker) takeUp(work context.Context, run prefect.FlowRun, last, claim prefect.State, l *lease) {
+func (w *Worker) takeUp(work context.Context, run prefect.FlowRun, states []prefect.State, claim prefect.State, l *lease) {
 	tracked := false
-	defer func() {
-		if !tracked {
-			l.release()
-		}
-	}()
+	defer func() { w.dispatched(l, tracked) }()
 	if run.StateType == prefect.StateCancelling {
-		w.forceCancelled(work, run.ID, "Flow run cancelled by worker (no infrastructure found).")
+		w.forceCancelled(work, run.ID, noInfrastructure)
 		return
 	}
 	deployment, ok := w.deploymentOf(work, run)
 	if !ok {
 		return
 	}
+	last := states[len(states)-1]
 	again := "Submitting"
 	if last.Name == again {
 		again = "Resubmitting"
 	}
-	w.runLog(run.ID, slog.LevelInfo, "Worker '%s' takes up flow run '%s', which was claimed and not launched", w.name, run.ID)
 	tracked = w.submit(work, submission{
-		run: run, deployment: deployment, claim: claim, lease: l, at: time.Now(), again: again,
+		run: run, deployment: deployment, claim: claim, lease: l, at: time.Now(), again: again, tried: lastPlace(states, claim, last),
 	})
+}
+
+// tried is where an earlier launch under a claim was begun, if one was.
+type tried struct {
+	place string
+	at    time.Time
+}
+
+// lastPlace reads from a run's states where it was being submitted to.
+func lastPlace(states []prefect.State, claim, last prefect.State) tried {
+	t := tried{}
+	if last.Timestamp != nil {
+		t.at = *last.Timestamp
+	}
+	for _, s := range states {
+		if s.ID == claim.ID {
+			t.place = ""
+		}
+		if place, ok := strings.CutPrefix(s.Message, placePrefix); ok {
+			t.place = place
+		}
+	}
+	return t
+}
+
+// placePatience is how long a launch that was begun in another place is given to
+// show itself, by its run's beginning to run, before it counts as never made. What
+// was launched there is not found by a search here.
+const placePatience = 15 * time.Minute
+
+// elsewhere reports whether the launch must wait for one that may have been made in
+// another place, under the same claim, before the pool's template was changed.
+func (w *Worker) elsewhere(s submission, place string) bool {
+	return s.tried.place != "" && place != "" && s.tried.place != place && time.Since(s.tried.at) < placePatience
 }
 
 // lastClaim finds the claim that a run stands under: the last Pending that no

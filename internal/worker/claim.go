@@ -19,12 +19,8 @@ const claimTries = 4
 // for another worker.
 func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *lease) {
 	tracked := false
-	defer func() {
-		if !tracked {
-			l.release()
-			w.metrics.inWork.Set(float64(w.slots.inUse()))
-		}
-	}()
+	defer func() { w.dispatched(l, tracked) }()
+	w.announceSubmission(run.ID)
 	select {
 	case w.submits <- struct{}{}:
 		defer func() { <-w.submits }()
@@ -35,12 +31,31 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	if !ok || fetch.Err() != nil {
 		return
 	}
-	w.runLog(run.ID, slog.LevelInfo, "Worker '%s' submitting flow run '%s'", w.name, run.ID)
 	claim, ok := w.claim(fetch, work, run)
 	if !ok {
 		return
 	}
 	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: time.Now()})
+}
+
+// dispatched ends the way of a flow run from the poll: to tracked infrastructure,
+// or out of this worker's hands.
+func (w *Worker) dispatched(l *lease, tracked bool) {
+	w.unlaunched.remove(l.flowRunID)
+	if !tracked {
+		l.release()
+		w.metrics.inWork.Set(float64(w.slots.inUse()))
+	}
+}
+
+// announceSubmission tells in the run's log who took it up, and where on Cloud
+// that worker's own log is.
+func (w *Worker) announceSubmission(flowRunID string) {
+	w.runLog(flowRunID, slog.LevelInfo, "Worker '%s' submitting flow run '%s'", w.name, flowRunID)
+	links, ok := w.api.(interface{ WorkerURL(pool, id string) string })
+	if id := w.opts.WorkerID(); ok && id != "" {
+		w.runLog(flowRunID, slog.LevelInfo, "Running on worker id: %s. See worker logs here: %s", id, links.WorkerURL(w.opts.Pool, id))
+	}
 }
 
 // deploymentOf reads the run's deployment; nil for a run without one. A run
@@ -56,6 +71,7 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefec
 	})
 	switch {
 	case errors.Is(err, prefect.ErrNotFound):
+		w.log.Error(fmt.Sprintf("Deployment %s no longer exists. Flow run %s will not be submitted for execution", run.DeploymentID, run.ID))
 		w.forceCancelled(ctx, run.ID, fmt.Sprintf("Deployment %s no longer exists, cancelled run.", run.DeploymentID))
 		return nil, false
 	case err != nil:
@@ -79,7 +95,7 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		w.metrics.claims.WithLabelValues("gone").Inc()
 		return prefect.State{}, false
 	case err != nil:
-		w.log.Warn("Claim flow run", "flow_run", run.ID, "error", err)
+		w.runLog(run.ID, slog.LevelError, "Failed to update state of flow run '%s'\n%s", run.ID, err)
 		w.metrics.claims.WithLabelValues("error").Inc()
 		return prefect.State{}, false
 	case result.Status == prefect.StatusAccept && result.State != nil && result.State.Type == prefect.StatePending:
@@ -87,14 +103,14 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		return *result.State, true
 	case result.Status == prefect.StatusAbort:
 		w.metrics.claims.WithLabelValues("aborted").Inc()
-		w.log.Info(fmt.Sprintf("Aborted submission of flow run '%s'. Server sent an abort signal: %s", run.ID, result.Details.Reason))
+		w.runLog(run.ID, slog.LevelInfo, "Aborted submission of flow run '%s'. Server sent an abort signal: %s", run.ID, result.Details.Reason)
 	default:
 		got := prefect.StateType("unknown")
 		if result.State != nil {
 			got = result.State.Type
 		}
 		w.metrics.claims.WithLabelValues("rejected").Inc()
-		w.log.Info(fmt.Sprintf("Aborted submission of flow run '%s': Server returned a non-pending state '%s'", run.ID, got), "reason", result.Details.Reason)
+		w.runLog(run.ID, slog.LevelInfo, "Aborted submission of flow run '%s': Server returned a non-pending state '%s'", run.ID, got)
 	}
 	return prefect.State{}, false
 }

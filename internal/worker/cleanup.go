@@ -42,7 +42,7 @@ func (w *Worker) cleanup(ctx context.Context, message prefect.Cleanup) (release 
 		return ""
 	}
 	handle := launch.Handle{PID: pid, FlowRunID: run.ID}
-	if err := w.launcher.Stop(ctx, handle, "Stopped by Prefect worker", w.opts.StopGrace); err != nil {
+	if err := w.launcher.Stop(ctx, handle, stopReason, w.opts.StopGrace); err != nil {
 		w.log.Warn("Stop infrastructure for a cleanup", "flow_run", run.ID, "pid", pid, "error", err)
 		return prefect.ReleaseHandlerFailed
 	}

@@ -226,7 +226,7 @@ func TestTheRealPlaceIsSearched(t *testing.T) {
 			if len(pools) == 0 {
 				t.Fatal("nothing was searched")
 			}
-			if got := pools[0]; got.ID != "pool-id" || got.Name != "pool" || got.Configuration["size"] != float64(1) || strings.Contains(fmt.Sprint(got.Configuration), "{{") {
+			if got := pools[0]; got.ID != "pool-id" || got.Name != "pool" || fmt.Sprint(got.Configuration["size"]) != "1" || strings.Contains(fmt.Sprint(got.Configuration), "{{") {
 				t.Errorf("searched %+v", got)
 			}
 		})

@@ -27,7 +27,7 @@ func (w *Worker) emit(name string, related []prefect.Resource, follows prefect.E
 			"prefect.worker-type":   w.launcher.Type(),
 		},
 	}
-	if follows.ID != "" && event.Occurred.Sub(follows.Occurred) < followGap {
+	if follows.ID != "" && event.Occurred.Sub(follows.Occurred).Abs() < followGap {
 		event.Follows = &follows.ID
 	}
 	return w.opts.Events.Emit(event)
@@ -50,14 +50,14 @@ func resource(role, id, name string) prefect.Resource {
 }
 
 func (w *Worker) emitStarted() {
-	w.started = w.emit("prefect.worker.started", w.poolResource(), prefect.Event{})
+	started := w.emit("prefect.worker.started", w.poolResource(), prefect.Event{})
+	w.started.Store(&started)
 }
 
 func (w *Worker) emitStopped() {
-	if w.started.Event == "" {
-		return
+	if started := w.started.Load(); started != nil {
+		w.emit("prefect.worker.stopped", w.poolResource(), *started)
 	}
-	w.emit("prefect.worker.stopped", w.poolResource(), w.started)
 }
 
 func (w *Worker) emitSubmitted(s *submission) prefect.Event {
@@ -94,9 +94,9 @@ func (w *Worker) emitExecuted(ctx context.Context, a *attempt, code int) {
 // related lists what an event about a run concerns, in Prefect's order.
 func (w *Worker) related(run prefect.FlowRun, flow prefect.Flow, deployment *prefect.Deployment, infrastructure prefect.Resource) []prefect.Resource {
 	var all []prefect.Resource
-	tags := slices.Clone(run.Tags)
+	tags := slices.Concat(run.Tags, flow.Tags)
 	if deployment != nil {
-		all = append(all, resource("deployment", deployment.ID, deployment.Name))
+		all = append(all, deploymentResource(deployment))
 		tags = append(tags, deployment.Tags...)
 	}
 	all = append(all, resource("flow", run.FlowID, flow.Name))
@@ -108,4 +108,23 @@ func (w *Worker) related(run prefect.FlowRun, flow prefect.Flow, deployment *pre
 		all = append(all, prefect.Resource{"prefect.resource.id": "prefect.tag." + tag, "prefect.resource.role": "tag"})
 	}
 	return append(all, w.poolResource()...)
+}
+
+// deploymentResource names a deployment, and where it comes from if that is known.
+func deploymentResource(d *prefect.Deployment) prefect.Resource {
+	r := resource("deployment", d.ID, d.Name)
+	set := func(label, prefix, value string) {
+		if value != "" {
+			r["prefect.deployment."+label] = prefix + value
+		}
+	}
+	set("branch", "", d.Branch)
+	set("base", "prefect.deployment.", d.Base)
+	set("root", "prefect.deployment.", d.Root)
+	if d.VersionID != "" && d.VersionInfo != nil {
+		set("version-id", "", d.VersionID)
+		set("version-type", "", d.VersionInfo.Type)
+		set("version", "", d.VersionInfo.Version)
+	}
+	return r
 }

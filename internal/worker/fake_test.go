@@ -38,6 +38,7 @@ type fakePrefect struct {
 	before, after func(op, id string) error
 	answer        func(id string, proposed prefect.State) *prefect.OrchestrationResult
 	subscriber    func(prefect.Event)
+	subscribed    []string // resources, one for each subscription
 }
 
 func newFakePrefect() *fakePrefect {
@@ -187,7 +188,7 @@ func (f *fakePrefect) Workers(_ context.Context, name string) (workers []prefect
 	return workers, err
 }
 
-func (f *fakePrefect) Heartbeat(_ context.Context, pool, worker string, _ time.Duration) error {
+func (f *fakePrefect) Heartbeat(_ context.Context, pool, worker string, _ time.Duration, _ []prefect.Integration) error {
 	return f.call("Heartbeat", worker, func() error { f.beats++; return nil })
 }
 
@@ -196,7 +197,7 @@ func (f *fakePrefect) GetScheduledFlowRuns(_ context.Context, pool string, _ []s
 		f.polls = append(f.polls, time.Now())
 		for _, id := range f.order {
 			run := *f.runs[id]
-			if run.StateType != prefect.StateScheduled || run.State.Details.ScheduledTime.After(before) {
+			if run.StateType != prefect.StateScheduled || run.State.Details.ScheduledTime.After(before) || run.RetriesInProcess() {
 				continue
 			}
 			run.State = nil
@@ -297,13 +298,39 @@ func (f *fakePrefect) SetLabels(_ context.Context, id string, labels map[string]
 		for name, value := range labels {
 			all[name] = value
 		}
-		f.runs[id].Raw = map[string]any{"labels": all}
+		raw := maps.Clone(f.runs[id].Raw)
+		raw["labels"] = all
+		f.runs[id].Raw = raw
 		return nil
 	})
 }
 
+// AllowReschedule is how a run that retried in its process comes back to the poll.
+func (f *fakePrefect) AllowReschedule(_ context.Context, run prefect.FlowRun) error {
+	return f.call("AllowReschedule", run.ID, func() error {
+		f.runs[run.ID].Raw = without(f.runs[run.ID].Raw, "empirical_policy")
+		return nil
+	})
+}
+
+// without is an object with a field less.
+func without(object map[string]any, field string) map[string]any {
+	less := maps.Clone(object)
+	delete(less, field)
+	return less
+}
+
+// keepInProcess is what the server does to a run that retries.
+func (f *fakePrefect) keepInProcess(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	raw := maps.Clone(f.runs[id].Raw)
+	raw["empirical_policy"] = map[string]any{"retry_type": "in_process"}
+	f.runs[id].Raw = raw
+}
+
 func (f *fakePrefect) ReadFlow(_ context.Context, id string) (prefect.Flow, error) {
-	return prefect.Flow{ID: id, Name: "my flow", Raw: map[string]any{"name": "my flow"}}, f.call("ReadFlow", id, func() error { return nil })
+	return prefect.Flow{ID: id, Name: "my flow", Tags: []string{"c"}, Raw: map[string]any{"name": "my flow"}}, f.call("ReadFlow", id, func() error { return nil })
 }
 
 func (f *fakePrefect) ReadDeployment(_ context.Context, id string) (d prefect.Deployment, err error) {
@@ -327,9 +354,10 @@ func (f *fakePrefect) BlockDocumentByName(context.Context, string, string) (map[
 
 func (f *fakePrefect) Variable(context.Context, string) (any, error) { return nil, errNotFound }
 
-func (f *fakePrefect) Subscribe(ctx context.Context, _ prefect.EventFilter, fn func(prefect.Event)) error {
+func (f *fakePrefect) Subscribe(ctx context.Context, filter prefect.EventFilter, fn func(prefect.Event)) error {
 	f.mu.Lock()
 	f.subscriber = fn
+	f.subscribed = append(f.subscribed, filter.ResourceIDs...)
 	f.mu.Unlock()
 	<-ctx.Done()
 	return nil
@@ -375,10 +403,12 @@ func (f *fakeLauncher) DefaultBaseJobTemplate() json.RawMessage {
 }
 
 func (f *fakeLauncher) Check(job launch.Job) error {
-	if _, ok := job.Configuration["size"].(float64); !ok {
-		return fmt.Errorf("size: a number is needed, not %v", job.Configuration["size"])
+	switch size := job.Configuration["size"].(type) {
+	case float64, json.Number:
+		return nil
+	default:
+		return fmt.Errorf("size: a number is needed, not %v", size)
 	}
-	return nil
 }
 
 func (f *fakeLauncher) Launch(ctx context.Context, job launch.Job) (launch.Handle, error) {
@@ -560,7 +590,9 @@ func (r *recorder) Log(_ string, _ slog.Level, _, message string) {
 func (r *recorder) Emit(e prefect.Event) prefect.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.ID = uuid.NewString()
+	if e.ID == "" {
+		e.ID = uuid.NewString()
+	}
 	r.events = append(r.events, e)
 	return e
 }

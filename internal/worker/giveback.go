@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"faber/internal/launch"
 	"faber/internal/prefect"
 )
 
@@ -40,9 +41,7 @@ const (
 func (w *Worker) giveBack(ctx context.Context, run prefect.FlowRun, d defeat) (outcome string) {
 	if run.DeploymentID == "" {
 		// Without a deployment a run cannot come back to the pool.
-		w.runLog(run.ID, slog.LevelError, "%s", sentences(d.cause, d.hint))
-		w.crash(ctx, run.ID, sentences(d.cause, d.hint))
-		return "crashed"
+		return w.giveUp(ctx, run, d, d.cause)
 	}
 	var states []prefect.State
 	err := persist(ctx, 0, func() (err error) {
@@ -57,12 +56,20 @@ func (w *Worker) giveBack(ctx context.Context, run prefect.FlowRun, d defeat) (o
 	}
 	delay, remark, again := w.verdict(states, d.kind, time.Now())
 	if !again {
-		message := sentences(sentences(d.cause, remark), d.hint)
-		w.runLog(run.ID, slog.LevelError, "%s", message)
-		w.crash(ctx, run.ID, message)
-		return "crashed"
+		return w.giveUp(ctx, run, d, sentences(d.cause, remark))
 	}
 	return w.reschedule(ctx, run, d, delay, sentences(d.cause, remark))
+}
+
+// giveUp ends a run that cannot come back, or has come back often enough.
+func (w *Worker) giveUp(ctx context.Context, run prefect.FlowRun, d defeat, cause string) string {
+	if d.kind == defeatCapacity {
+		w.failSubmission(ctx, run, &launch.Failure{Message: cause}, d.hint)
+		return "crashed"
+	}
+	w.runLog(run.ID, slog.LevelError, "%s", sentences(cause, d.hint))
+	w.crash(ctx, run.ID, sentences(cause, d.hint))
+	return "crashed"
 }
 
 func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, delay time.Duration, message string) string {
@@ -74,6 +81,7 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 			w.log.Warn("Clear the infrastructure_pid of a flow run", "flow_run", run.ID, "error", err)
 		}
 	}
+	w.letGo(ctx, run)
 	at := time.Now().Add(delay)
 	result, err := w.propose(ctx, run.ID, proposal{state: prefect.State{
 		Type: prefect.StateScheduled, Name: "AwaitingRetry", Message: message,
@@ -90,8 +98,21 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 		}
 		return "refused"
 	}
+	w.returned.add(run.ID, at)
 	w.runLog(run.ID, slog.LevelWarn, "%s", sentences(message, d.hint))
 	return "given_back_" + string(d.kind)
+}
+
+// letGo makes the server hand out a run again that it keeps for the process that
+// ran it. A flow that has retried once is kept so for ever, and its process is gone.
+func (w *Worker) letGo(ctx context.Context, run prefect.FlowRun) {
+	if !run.RetriesInProcess() {
+		return
+	}
+	err := persist(ctx, 0, func() error { return w.api.AllowReschedule(ctx, run) })
+	if err != nil && !errors.Is(err, prefect.ErrNotFound) {
+		w.log.Error("Take a flow run from the process that kept it; it is not handed out to any worker", "flow_run", run.ID, "error", err)
+	}
 }
 
 // The remarks that AwaitingRetry states carry, and are counted by.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"faber/internal/launch"
@@ -24,6 +25,7 @@ type submission struct {
 	// is taken up: the server lets a pending state be followed only by one of
 	// another name, and lets one of two workers do that.
 	again string
+	tried tried // where the claim's first launch was begun
 }
 
 // submit renders and launches a claimed run. It reports whether the run is
@@ -36,21 +38,32 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	}
 	switch {
 	case errors.Is(err, prefect.ErrNotFound):
-		w.failSubmission(ctx, s.run, "the flow of this run no longer exists", "")
+		w.failSubmission(ctx, s.run, fmt.Errorf("the flow of this run no longer exists: %w", err), "")
 		return false
 	case err != nil && (prefect.IsTransient(err) || ctx.Err() != nil):
 		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
 		return false
 	case err != nil:
-		w.failSubmission(ctx, s.run, err.Error(), "")
+		w.failSubmission(ctx, s.run, err, "")
 		return false
+	}
+	place := w.placeOf(job)
+	if w.elsewhere(s, place) {
+		if w.toldElsewhere.add(s.run.ID) {
+			w.log.Warn("Flow run is not launched yet: it may have been launched in another place", "flow_run", s.run.ID, "tried", s.tried.place, "now", place)
+		}
+		return false
+	}
+	if s.again != "" {
+		w.toldElsewhere.remove(s.run.ID)
+		w.runLog(s.run.ID, slog.LevelInfo, "Worker '%s' takes up flow run '%s', which was claimed and not launched", w.name, s.run.ID)
 	}
 	submitted := w.emitSubmitted(&s)
 	if err := w.labelRun(ctx, s.run.ID); err != nil {
-		w.failSubmission(ctx, s.run, err.Error(), "")
+		w.failSubmission(ctx, s.run, err, "")
 		return false
 	}
-	if !w.proposeSubmitting(ctx, s, job) {
+	if !w.proposeSubmitting(ctx, s, place) || w.unlaunched.has(s.run.ID) {
 		return false
 	}
 	handle, failure := w.launchJob(ctx, job)
@@ -62,13 +75,23 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	w.metrics.launched.Observe(time.Since(s.at).Seconds())
 	a := newAttempt(s.run, handle, s.lease)
 	a.flow, a.deployment, a.submitted = s.flow, s.deployment, submitted
+	a.deaf = !cancelsItself(job.Command)
 	w.track(a)
 	if w.executedAtLaunch() {
 		w.emitExecuted(ctx, a, 0)
 	}
 	w.savePID(ctx, a)
 	w.runLog(s.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", s.run.Name)
+	if w.unlaunched.has(s.run.ID) {
+		w.noticeCancelling(s.run.ID)
+	}
 	return true
+}
+
+// cancelsItself reports whether a run that was started with this command sees to
+// its own cancellation: Prefect's command listens for it, an engine alone does not.
+func cancelsItself(command string) bool {
+	return command == "" || strings.Contains(command, "flow-run execute")
 }
 
 // labelRun names this worker on the run. Others read it to know whose
@@ -101,19 +124,27 @@ const (
 	hostLabel       = "faber.host"
 )
 
+// placePrefix is what stands before the place in the message of Submitting.
+const placePrefix = "Submitting to "
+
+func (w *Worker) placeOf(job launch.Job) string {
+	if p, ok := w.launcher.(launch.Placer); ok {
+		return p.Place(job)
+	}
+	return ""
+}
+
 // proposeSubmitting moves the run from claimed to submitting and reports whether
 // to go on. A refusal means that somebody did something to the run since the
 // claim; what, a fresh read tells.
-func (w *Worker) proposeSubmitting(ctx context.Context, s submission, job launch.Job) bool {
+func (w *Worker) proposeSubmitting(ctx context.Context, s submission, place string) bool {
 	name := s.again
 	if name == "" {
 		name = "Submitting"
 	}
 	state := prefect.State{Type: prefect.StatePending, Name: name}
-	if p, ok := w.launcher.(launch.Placer); ok {
-		if place := p.Place(job); place != "" {
-			state.Message = "Submitting to " + place
-		}
+	if place != "" {
+		state.Message = placePrefix + place
 	}
 	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries})
 	if err == nil && result.Status == prefect.StatusAccept {
@@ -128,7 +159,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s submission, job launch
 	case err != nil:
 		return false
 	case run.StateType == prefect.StateCancelling:
-		w.forceCancelled(ctx, run.ID, "Flow run cancelled by worker (no infrastructure found).")
+		w.forceCancelled(ctx, run.ID, noInfrastructure)
 		return false
 	case s.again == "" && run.State != nil && run.State.ID == s.claim.ID:
 		return true // an older server, that knows no sub-states of Pending
@@ -138,7 +169,9 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s submission, job launch
 }
 
 // launchJob launches until there is a definite answer. The same job again is
-// safe: the launcher knows the claim.
+// safe: the launcher knows the claim. A run that is cancelled between two tries is
+// not launched again: what an earlier try may have started ends by itself, when it
+// finds its run over.
 func (w *Worker) launchJob(ctx context.Context, job launch.Job) (launch.Handle, *launch.Failure) {
 	for n := 1; ; n++ {
 		handle, err := w.launcher.Launch(ctx, job)
@@ -156,29 +189,25 @@ func (w *Worker) launchJob(ctx context.Context, job launch.Job) (launch.Handle, 
 		if n == 3 {
 			w.runLog(job.FlowRunID, slog.LevelWarn, "Launching the flow run's infrastructure takes longer than usual, and goes on: %s", failure.Message)
 		}
-		if !pause(ctx, backoff(n, time.Second, time.Minute)) {
+		if !pause(ctx, backoff(n, time.Second, time.Minute)) || w.unlaunched.has(job.FlowRunID) {
 			return launch.Handle{}, failure
 		}
 	}
 }
 
 func (w *Worker) onFailure(ctx context.Context, run prefect.FlowRun, f *launch.Failure) {
-	switch f.Kind {
-	case launch.FailureRetry:
+	switch {
+	case w.unlaunched.has(run.ID):
+		w.log.Info("Flow run was cancelled while it was launched", "flow_run", run.ID, "failure", f)
+	case f.Kind == launch.FailureRetry:
 		// Only a shutdown ends the retries. The outcome is unknown, so the claim
 		// stays, and whoever finds it next launches again under the same claim.
 		w.log.Warn("Flow run is left claimed, its launch has no answer yet", "flow_run", run.ID, "error", f)
-	case launch.FailureCapacity:
+	case f.Kind == launch.FailureCapacity:
 		w.giveBack(ctx, run, defeat{kind: defeatCapacity, cause: f.Message, hint: f.Hint})
 	default:
-		w.failSubmission(ctx, run, f.Message, f.Hint)
+		w.failSubmission(ctx, run, f, f.Hint)
 	}
-}
-
-// failSubmission ends a run that never got infrastructure and never will.
-func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, cause, hint string) {
-	w.runLog(run.ID, slog.LevelError, "Failed to submit flow run '%s' to infrastructure: %s", run.Name, sentences(cause, hint))
-	w.crash(ctx, run.ID, sentences("Failed to submit flow run to infrastructure: "+cause, hint))
 }
 
 // savePID records where the run's infrastructure is, in the background and with
@@ -197,20 +226,26 @@ func (w *Worker) savePID(ctx context.Context, a *attempt) {
 			}
 			stop()
 		})
-		pid, failures := a.handle.PID, 0
-		err := persist(trying, 0, func() error {
-			if failures > 0 && trying.Err() != nil {
-				return trying.Err()
-			}
-			err := w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
-			if err != nil && failures == 0 && !errors.Is(err, prefect.ErrNotFound) {
-				// Said at once and once: the tries may take as long as the run.
-				w.runLog(a.run.ID, slog.LevelError, "An error occurred while setting the `infrastructure_pid` on flow run '%s'."+
-					" The flow run will not be cancellable by other workers until that succeeds: %v", a.run.ID, err)
-			}
-			failures++
-			return err
-		})
+		err := persist(trying, 0, w.pidSaver(ctx, trying, a))
+		if err != nil && !errors.Is(err, prefect.ErrNotFound) {
+			w.log.Warn("Give up storing the infrastructure_pid of a flow run", "flow_run", a.run.ID, "error", err)
+		}
 		a.pidSaved.Store(err == nil)
 	})
+}
+
+// pidSaver is one try to store the pid. The first is made in any case, and its
+// failure is told in the run's log.
+func (w *Worker) pidSaver(ctx, trying context.Context, a *attempt) func() error {
+	pid, tries := a.handle.PID, 0
+	return func() error {
+		if tries++; tries > 1 && trying.Err() != nil {
+			return trying.Err()
+		}
+		err := w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
+		if err != nil && tries == 1 && !errors.Is(err, prefect.ErrNotFound) {
+			w.runLog(a.run.ID, slog.LevelError, "An error occurred while setting the `infrastructure_pid` on flow run UUID('%s'). The flow run will not be cancellable by other workers until that succeeds: %s", a.run.ID, err)
+		}
+		return err
+	}
 }

@@ -19,8 +19,9 @@ type metrics struct {
 	launched prometheus.Histogram
 }
 
-// newMetrics registers with r; with nil the metrics count for nobody.
-func newMetrics(r prometheus.Registerer) *metrics {
+// newMetrics registers with r; with nil the metrics count for nobody. An API that
+// counts for itself has its metrics beside them.
+func newMetrics(r prometheus.Registerer, api API) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "faber", Name: name, Help: help}, labels)
 	}
@@ -42,6 +43,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
+		if c, ok := api.(interface{ Collectors() []prometheus.Collector }); ok {
+			r.MustRegister(c.Collectors()...)
+		}
 		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.inWork, m.tracked, m.late, m.launched)
 	}
 	return m

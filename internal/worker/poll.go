@@ -23,7 +23,11 @@ const (
 // of the API ends it.
 func (w *Worker) pollLoop(fetch, work context.Context) {
 	for {
-		more, err := w.pollRound(fetch, work)
+		known := w.synced // closed while a round had no pool to ask for: time for another
+		if w.pool.Load() != nil {
+			known = nil
+		}
+		more, err := w.pollRound(fetch, work, nil)
 		if fetch.Err() != nil {
 			return
 		}
@@ -32,10 +36,13 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 		switch {
 		case failures >= 3:
 			wait = backoff(failures-2, 2*w.opts.Query, 16*w.opts.Query)
+			if failures%3 == 0 {
+				w.log.Warn(fmt.Sprintf("Failed the last %d attempts. Please check your environment and configuration. Backing off due to consecutive errors, using increased interval of %s.", failures, wait.Round(time.Second)), "error", err)
+			}
 		case more:
 			wait = pollGap
 		}
-		if !w.awaitPoll(fetch, wait, failures > 0) {
+		if !w.awaitPoll(fetch, wait, failures > 0, known) {
 			return
 		}
 	}
@@ -43,7 +50,7 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 
 // awaitPoll waits for the next poll. While polls fail, hints do not shorten the
 // wait: there is nothing to be had.
-func (w *Worker) awaitPoll(ctx context.Context, wait time.Duration, failing bool) bool {
+func (w *Worker) awaitPoll(ctx context.Context, wait time.Duration, failing bool, known <-chan struct{}) bool {
 	if wait <= pollGap || failing {
 		return pause(ctx, wait)
 	}
@@ -57,14 +64,17 @@ func (w *Worker) awaitPoll(ctx context.Context, wait time.Duration, failing bool
 		return true
 	case <-w.wake:
 		return true
+	case <-known:
+		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// pollRound asks once and hands out what it gets. It reports whether another
-// poll should follow at once because the answer was cut off and made progress.
-func (w *Worker) pollRound(fetch, work context.Context) (more bool, err error) {
+// pollRound asks once and hands out what it gets, of the runs in only, if that is
+// not nil. It reports whether another poll should follow at once because the
+// answer was cut off and made progress.
+func (w *Worker) pollRound(fetch, work context.Context, only map[string]bool) (more bool, err error) {
 	if w.pool.Load() == nil {
 		return false, nil // the sync loop says why; a poll would only say it again
 	}
@@ -74,7 +84,7 @@ func (w *Worker) pollRound(fetch, work context.Context) (more bool, err error) {
 		return false, nil
 	}
 	limit := 0
-	if free < math.MaxInt {
+	if free < math.MaxInt && only == nil {
 		limit = min(free, pageSize)
 	}
 	runs, err := w.api.GetScheduledFlowRuns(fetch, w.opts.Pool, w.opts.Queues, time.Now().Add(w.opts.Prefetch), limit)
@@ -86,6 +96,9 @@ func (w *Worker) pollRound(fetch, work context.Context) (more bool, err error) {
 	}
 	taken := 0
 	for _, run := range runs {
+		if only != nil && !only[run.ID] {
+			continue
+		}
 		l, full := w.slots.acquire(run.ID)
 		if full {
 			return false, nil

@@ -27,7 +27,7 @@ func TestLabelsThatAreRefusedFailTheSubmission(t *testing.T) {
 		id := w.api.schedule("deployment-id")
 		w.after(time.Minute)
 		w.wantHistory(id, "Scheduled", "Pending", "Crashed")
-		if got := w.api.last(id).Message; !strings.HasPrefix(got, "Failed to submit flow run to infrastructure: label the flow run: ") {
+		if got := w.api.last(id).Message; !strings.HasPrefix(got, "Failed to submit flow run to infrastructure: PrefectHTTPStatusError: label the flow run: ") {
 			t.Errorf("message %q", got)
 		}
 		if w.launcher.called() != 0 || w.worker.slots.inUse() != 0 {
@@ -50,7 +50,7 @@ func TestAPIDThatCannotBeStoredIsSaidOnce(t *testing.T) {
 		w.log.mu.Lock()
 		defer w.log.mu.Unlock()
 		said := slices.DeleteFunc(slices.Clone(w.log.lines), func(line string) bool {
-			return !strings.HasPrefix(line, "An error occurred while setting the `infrastructure_pid` on flow run '"+id+"'.")
+			return !strings.HasPrefix(line, "An error occurred while setting the `infrastructure_pid` on flow run UUID('"+id+"').")
 		})
 		if len(said) != 1 {
 			t.Errorf("said %d times: %q", len(said), w.log.lines)

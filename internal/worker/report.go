@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +42,10 @@ func (w *Worker) finish(work context.Context, a *attempt) {
 		return
 	}
 	code := -1
-	if a.exit.Code != nil {
+	switch {
+	case a.engineCode != nil:
+		code = *a.engineCode
+	case a.exit.Code != nil:
 		code = *a.exit.Code
 	}
 	w.emitExecuted(work, a, code)
@@ -73,10 +79,31 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 			return w.reportShutdown(work, run), nil
 		}
 	}
-	w.runLog(run.ID, slog.LevelError, "%s", sentences(a.exit.Message, a.exit.Hint))
-	w.copyTail(work, a)
-	w.crash(work, run.ID, sentences(a.exit.Message, a.exit.Hint))
+	w.reportCrash(work, a)
 	return "crashed", nil
+}
+
+// reportCrash tells of infrastructure that failed. For a child the state says what
+// Prefect's worker says of it, and no more; what to do is told in the run's log,
+// as that one does.
+func (w *Worker) reportCrash(work context.Context, a *attempt) {
+	exit := a.exit
+	if w.executedAtLaunch() {
+		w.runLog(a.run.ID, slog.LevelError, "%s", sentences(exit.Message, exit.Hint))
+		w.copyTail(work, a)
+		w.crash(work, a.run.ID, sentences(exit.Message, exit.Hint))
+		return
+	}
+	level := slog.LevelError
+	if exit.Code != nil && slices.Contains([]int{-9, -15, 143}, *exit.Code) {
+		level = slog.LevelInfo // somebody's wish, most of the time
+	}
+	w.runLog(a.run.ID, level, "%s", exit.Message)
+	w.copyTail(work, a)
+	w.crash(work, a.run.ID, exit.Message)
+	if exit.Hint != "" {
+		w.runLog(a.run.ID, slog.LevelInfo, "%s", exit.Hint)
+	}
 }
 
 // awaitPID waits until nothing writes the pid any more: a run that goes back to
@@ -100,17 +127,42 @@ func (a *attempt) awaitPID() {
 func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
 	switch {
 	case run.StateType.Final():
+		a.engineCode = reportedCode(run)
 		return "final"
+	case run.StateType == prefect.StateScheduled && run.RetriesInProcess() && w.current(work, a, run):
+		w.runLog(run.ID, slog.LevelWarn, "The process that was to retry the flow run has ended. The flow run goes back to its work pool.")
+		w.letGo(work, run)
+		return "rescheduled"
 	case run.StateType == prefect.StateScheduled, run.StateType == prefect.StatePaused:
 		return "rescheduled"
 	case !w.current(work, a, run):
 		return "superseded"
 	case run.StateType == prefect.StateCancelling:
-		w.forceCancelled(work, run.ID, cancelledMessage(run))
+		w.endCancelled(work, run)
 		return "cancelled"
 	default:
 		return ""
 	}
+}
+
+// engineExit is what Prefect's command says of an engine that ended badly. The
+// command itself ends well then.
+var engineExit = regexp.MustCompile(`^Process exited with status code: (-?\d+)\.`)
+
+// reportedCode is the exit code that a run reported of its own process.
+func reportedCode(run prefect.FlowRun) *int {
+	if run.StateType != prefect.StateCrashed || run.State == nil {
+		return nil
+	}
+	m := engineExit.FindStringSubmatch(run.State.Message)
+	if m == nil {
+		return nil
+	}
+	code, err := strconv.Atoi(m[1])
+	if err != nil {
+		return nil
+	}
+	return &code
 }
 
 // current reports whether an attempt is still the run's own. Its pid says so. A
@@ -206,6 +258,9 @@ const (
 // copyTail copies the last lines of the infrastructure's output to the run's
 // log: often nobody else ever sees them. The report does not wait for it.
 func (w *Worker) copyTail(work context.Context, a *attempt) {
+	if w.opts.TailLines < 0 {
+		return
+	}
 	w.jobs.Go(func() {
 		lines := w.awaitTail(work, a)
 		if len(lines) == 0 {

@@ -9,9 +9,10 @@ import (
 // from the moment it is picked up until its infrastructure has ended. Without a
 // limit they still keep a run from being picked up twice.
 type slots struct {
-	mu    sync.Mutex
-	limit int // 0 is none
-	held  map[string]*lease
+	mu      sync.Mutex
+	limit   int // 0 is none
+	held    map[string]*lease
+	counted int // leases that count against the limit
 	// missed says that work was left lying because all slots were taken.
 	missed bool
 	freed  func()
@@ -21,6 +22,7 @@ type slots struct {
 type lease struct {
 	slots     *slots
 	flowRunID string
+	counts    bool // against the limit
 	once      sync.Once
 }
 
@@ -39,7 +41,7 @@ func (s *slots) freeLocked() int {
 	if s.limit <= 0 {
 		return math.MaxInt
 	}
-	return max(0, s.limit-len(s.held))
+	return max(0, s.limit-s.counted)
 }
 
 func (s *slots) inUse() int {
@@ -81,8 +83,9 @@ func (s *slots) adopt(flowRunID string) *lease {
 }
 
 func (s *slots) leaseLocked(flowRunID string) *lease {
-	l := &lease{slots: s, flowRunID: flowRunID}
+	l := &lease{slots: s, flowRunID: flowRunID, counts: true}
 	s.held[flowRunID] = l
+	s.counted++
 	return l
 }
 
@@ -94,14 +97,41 @@ func (s *slots) leftWork() {
 	s.missed = true
 }
 
+// uncount frees the slot and keeps the lease: the run is still this worker's, and
+// is not picked up again.
+func (l *lease) uncount() {
+	s := l.slots
+	s.mu.Lock()
+	s.uncountLocked(l)
+	tell := s.tellLocked()
+	s.mu.Unlock()
+	if tell {
+		s.freed()
+	}
+}
+
+func (s *slots) uncountLocked(l *lease) {
+	if l.counts {
+		l.counts = false
+		s.counted--
+	}
+}
+
+// tellLocked reports, once, whether somebody waits for a slot.
+func (s *slots) tellLocked() bool {
+	tell := s.missed
+	s.missed = false
+	return tell
+}
+
 // release gives the lease back. Only the first call does.
 func (l *lease) release() {
 	l.once.Do(func() {
 		s := l.slots
 		s.mu.Lock()
 		delete(s.held, l.flowRunID)
-		tell := s.missed
-		s.missed = false
+		s.uncountLocked(l)
+		tell := s.tellLocked()
 		s.mu.Unlock()
 		if tell {
 			s.freed()

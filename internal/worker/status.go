@@ -67,16 +67,15 @@ func (w *Worker) lastRound(name string) (done, good time.Time) {
 	return l.lastDone, l.lastGood
 }
 
-// Live is nil unless polling hangs: as Prefect's worker, no poll for thirty
-// intervals counts as dead, unless the server asked for a pause.
+// Live is nil while polls get answers. As with Prefect's worker no answer for
+// thirty intervals counts as dead, unless the server asked for a pause or has not
+// been reached at all yet: the watchdogs that look here were set up for that one.
 func (w *Worker) Live() error {
-	done, _ := w.lastRound(pollLoopName)
-	since := latest(w.begun, done, w.opts.MaintenanceUntil())
-	if since.IsZero() {
-		return nil // not running yet
-	}
+	_, good := w.lastRound(pollLoopName)
+	since := latest(w.begun, good, w.opts.MaintenanceUntil())
 	if age := time.Since(since); age > 30*w.opts.Query {
-		return fmt.Errorf("worker has not polled in the last %.0f seconds and should be restarted", age.Seconds())
+		w.log.Error(fmt.Sprintf("Worker has not polled in the last %.6f seconds and should be restarted", time.Since(latest(w.begun, good)).Seconds()))
+		return fmt.Errorf("no poll for flow runs was answered in the last %s", age.Round(time.Second))
 	}
 	return nil
 }
@@ -117,7 +116,7 @@ func (w *Worker) Status() string {
 	}
 	limit := "no limit"
 	if w.opts.Limit > 0 {
-		limit = fmt.Sprintf("limit %d", w.opts.Limit)
+		limit = fmt.Sprintf("limit %d, counting %s", w.opts.Limit, w.opts.LimitCounts)
 	}
 	fmt.Fprintf(&b, "flow runs in work: %d (%s); tracked infrastructure: %d; foreign: %d\n", w.slots.inUse(), limit, len(w.attempts.all()), w.attempts.foreign())
 	if w.draining.Load() {

@@ -22,6 +22,9 @@ const (
 	startRetry = 5 * time.Second
 )
 
+// errNoPool is a work pool that does not exist and may not be created.
+var errNoPool = errors.New("the work pool does not exist")
+
 // poolView is the work pool as it was at one moment. It never changes: a flow
 // run keeps the one it started with.
 type poolView struct {
@@ -60,6 +63,13 @@ func (w *Worker) setPool(pool prefect.WorkPool) {
 		w.log.Error("The work pool's base job template is malformed; its flow runs will crash until it is corrected.", "error", view.err)
 	}
 	before := w.pool.Swap(view)
+	if before != nil && before.pool.ID != pool.ID {
+		w.log.Warn(fmt.Sprintf("The work pool '%s' is a new one of the same name.", pool.Name), "id", pool.ID, "before", before.pool.ID)
+		select {
+		case w.moved <- struct{}{}:
+		default:
+		}
+	}
 	if before == nil || before.pool.Type != pool.Type {
 		if pool.Type != w.launcher.Type() {
 			w.log.Warn(fmt.Sprintf("Worker type mismatch! This worker process expects type '%s' but received '%s' from the server. Unexpected behavior may occur.", w.launcher.Type(), pool.Type))
@@ -111,7 +121,7 @@ func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{
 		}
 		interval := jittered(w.opts.Heartbeat)
 		if w.pool.Load() == nil {
-			interval = startRetry
+			interval = min(startRetry, interval)
 		} else if failures >= 3 {
 			interval = backoff(failures-2, 2*w.opts.Heartbeat, 10*w.opts.Heartbeat)
 		}
@@ -134,6 +144,15 @@ func (w *Worker) syncRound(ctx context.Context, channelHealthy bool) (failures i
 	if err != nil && ctx.Err() != nil {
 		return 0
 	}
+	if errors.Is(err, errNoPool) {
+		// Nothing fails: the pool is to come. It is looked for often, and told as
+		// often as Prefect's worker tells it.
+		if time.Since(w.toldNoPool) >= w.opts.Heartbeat {
+			w.toldNoPool = time.Now()
+			w.log.Warn(fmt.Sprintf("Work pool '%s' not found!", w.opts.Pool))
+		}
+		return w.round(syncLoopName, w.opts.Heartbeat, nil, "the work pool does not exist")
+	}
 	if err != nil && w.pool.Load() == nil && prefect.IsTransient(err) {
 		err = fmt.Errorf("unable to reach the Prefect API while starting up; the worker will keep attempting to connect: %w", err)
 	}
@@ -146,6 +165,7 @@ func (w *Worker) hello() prefect.Hello {
 	h := prefect.Hello{
 		WorkerName: w.name, WorkerType: w.launcher.Type(), Pool: w.opts.Pool, Queues: w.opts.Queues,
 		Interval: w.opts.Heartbeat, CreatePool: w.opts.CreatePool, DefaultTemplate: w.opts.BaseJobTemplate,
+		Integrations: w.integrations(),
 	}
 	if w.cleansUp() {
 		h.HandledCleanup, h.MaxCleanup = []string{cancellingTeardown}, 1
@@ -153,12 +173,18 @@ func (w *Worker) hello() prefect.Hello {
 	return h
 }
 
+// integrations are what the server lists beside the worker: for Prefect's own, the
+// packages that it is made of.
+func (w *Worker) integrations() []prefect.Integration {
+	return []prefect.Integration{{Name: "faber", Version: w.opts.Version}}
+}
+
 // syncOverREST reads the pool, sets it up if need be, and heartbeats.
 func (w *Worker) syncOverREST(ctx context.Context) error {
 	pool, err := w.api.ReadWorkPool(ctx, w.opts.Pool)
 	switch {
 	case errors.Is(err, prefect.ErrNotFound) && !w.opts.CreatePool:
-		return fmt.Errorf("Work pool '%s' not found!", w.opts.Pool)
+		return errNoPool
 	case errors.Is(err, prefect.ErrNotFound):
 		if pool, err = w.createPool(ctx); err != nil {
 			return err
@@ -175,7 +201,7 @@ func (w *Worker) syncOverREST(ctx context.Context) error {
 		}
 	}
 	w.setPool(pool)
-	if err := w.api.Heartbeat(ctx, w.opts.Pool, w.name, w.opts.Heartbeat); err != nil {
+	if err := w.api.Heartbeat(ctx, w.opts.Pool, w.name, w.opts.Heartbeat, w.integrations()); err != nil {
 		return fmt.Errorf("heartbeat: %w", err)
 	}
 	return nil

@@ -20,7 +20,7 @@ func TestCancel(t *testing.T) {
 			id, _ := w.running()
 			w.api.become(id, prefect.StateCancelling, "Cancelling")
 			w.api.event(prefect.Event{Event: cancellingEvent, Resource: prefect.Resource{"prefect.resource.id": "prefect.flow-run." + id}})
-			w.after(29 * time.Second)
+			w.after(cancelGrace - time.Second)
 			if len(w.launcher.stopped()) != 0 {
 				t.Error("stopped before the grace was over")
 			}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type attempt struct {
 	handle     launch.Handle
 	lease      *lease
 	submitted  prefect.Event
+	deaf       bool // its command does not listen for a cancellation
+	engineCode *int // exit code that the run reported of its own process; of the report
 	pidSaved   atomic.Bool
 	pidDone    chan struct{} // closed when nothing will write the pid any more
 	ended      chan struct{} // closed when exit is set
@@ -155,6 +158,9 @@ func (as *attempts) waitEmpty(ctx context.Context) {
 // track begins to watch an attempt.
 func (w *Worker) track(a *attempt) {
 	w.attempts.add(a)
+	if w.opts.LimitCounts == LimitLaunches && w.executedAtLaunch() {
+		a.lease.uncount()
+	}
 	w.metrics.tracked.Set(float64(len(w.attempts.all())))
 }
 
@@ -179,39 +185,51 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 	}
 }
 
-// hintLoop describes at once what the launcher hints at.
+// hintLoop describes at once what the launcher hints at, and passes on the events
+// of the infrastructure that come with hints.
 func (w *Worker) hintLoop(ctx, work context.Context) {
 	hints := w.launcher.Hints()
+	if hints == nil {
+		return
+	}
 	for {
 		select {
 		case hint, open := <-hints:
 			if !open {
 				return
 			}
-			hinted := map[launch.Hint]bool{hint: true}
-			for more := true; more; { // all that wait already make one batch
-				select {
-				case hint, open := <-hints:
-					more = open
-					hinted[hint] = open
-				default:
-					more = false
-				}
-			}
-			batch := w.attempts.where(func(a *attempt) bool {
-				for h := range hinted {
-					if h.FlowRunID == a.run.ID || sameInfrastructure(h.PID, a.handle.PID) {
-						return true
-					}
-				}
-				return false
-			})
-			if len(batch) > 0 {
-				_, _ = w.observe(ctx, work, batch) // a sweep says it if it stays so
+			batch := append([]launch.Hint{hint}, waiting(hints)...) // all that wait already
+			w.replicate(work, batch)
+			if hinted := w.attempts.where(hintedAt(batch)); len(hinted) > 0 {
+				_, _ = w.observe(ctx, work, hinted) // a sweep says it if it stays so
 			}
 		case <-ctx.Done():
+			w.replicate(work, waiting(hints)) // nobody else gets these events
 			return
 		}
+	}
+}
+
+// waiting takes what a channel holds at this moment.
+func waiting(hints <-chan launch.Hint) (all []launch.Hint) {
+	for {
+		select {
+		case hint, open := <-hints:
+			if !open {
+				return all
+			}
+			all = append(all, hint)
+		default:
+			return all
+		}
+	}
+}
+
+func hintedAt(hints []launch.Hint) func(*attempt) bool {
+	return func(a *attempt) bool {
+		return slices.ContainsFunc(hints, func(h launch.Hint) bool {
+			return h.FlowRunID == a.run.ID || sameInfrastructure(h.PID, a.handle.PID)
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"faber/internal/prefect"
@@ -20,20 +21,12 @@ func (w *Worker) wakeLoop(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		filter := prefect.EventFilter{
-			Names: []string{
-				"prefect.flow-run.Scheduled",
-				"prefect.flow-run.Late",
-				"prefect.flow-run.AwaitingRetry",
-				"prefect.flow-run.AwaitingConcurrencySlot",
-				"prefect.flow-run.Resuming",
-				cancellingEvent,
-			},
-			ResourceIDs: []string{"prefect.work-pool." + w.pool.Load().pool.ID},
-		}
-		err := w.api.Subscribe(ctx, filter, func(e prefect.Event) { w.onEvent(ctx, e) })
+		moved, err := w.listen(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if moved {
+			continue
 		}
 		// The server will not have it: the polls do all the work, and now and
 		// then it is asked again.
@@ -44,9 +37,40 @@ func (w *Worker) wakeLoop(ctx context.Context) {
 	}
 }
 
+// listen subscribes to the events of the pool as it is now. It ends when another
+// pool takes its name: the events of that one are others.
+func (w *Worker) listen(ctx context.Context) (moved bool, err error) {
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-w.moved:
+			moved = true
+			stop()
+		case <-listening.Done():
+		}
+	})
+	filter := prefect.EventFilter{
+		Names: []string{
+			"prefect.flow-run.Scheduled",
+			"prefect.flow-run.Late",
+			"prefect.flow-run.AwaitingRetry",
+			"prefect.flow-run.AwaitingConcurrencySlot",
+			"prefect.flow-run.Resuming",
+			cancellingEvent,
+		},
+		ResourceIDs: []string{"prefect.work-pool." + w.pool.Load().pool.ID},
+	}
+	err = w.api.Subscribe(listening, filter, w.onEvent)
+	stop()
+	watch.Wait()
+	return moved, err
+}
+
 const cancellingEvent = "prefect.flow-run.Cancelling"
 
-func (w *Worker) onEvent(_ context.Context, e prefect.Event) {
+func (w *Worker) onEvent(e prefect.Event) {
 	if e.Event != cancellingEvent {
 		w.pollNow()
 		return

@@ -23,8 +23,6 @@ import (
 
 	"faber/internal/launch"
 	"faber/internal/prefect"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // API is what the worker asks of Prefect. *prefect.Client satisfies it. Calls
@@ -34,7 +32,7 @@ type API interface {
 	CreateWorkPool(ctx context.Context, name, typ string, template json.RawMessage) (prefect.WorkPool, error)
 	SetBaseJobTemplate(ctx context.Context, pool string, template json.RawMessage) error
 	Workers(ctx context.Context, pool string) ([]prefect.WorkerInfo, error)
-	Heartbeat(ctx context.Context, pool, worker string, interval time.Duration) error
+	Heartbeat(ctx context.Context, pool, worker string, interval time.Duration, integrations []prefect.Integration) error
 
 	GetScheduledFlowRuns(ctx context.Context, pool string, queues []string, before time.Time, limit int) ([]prefect.FlowRun, error)
 	FilterFlowRuns(ctx context.Context, filter map[string]any) ([]prefect.FlowRun, error)
@@ -43,6 +41,7 @@ type API interface {
 	SetFlowRunState(ctx context.Context, id string, s prefect.State, force bool) (prefect.OrchestrationResult, error)
 	SetInfrastructurePID(ctx context.Context, id string, pid *string) error
 	SetLabels(ctx context.Context, id string, labels map[string]string) error
+	AllowReschedule(ctx context.Context, run prefect.FlowRun) error
 
 	ReadFlow(ctx context.Context, id string) (prefect.Flow, error)
 	ReadDeployment(ctx context.Context, id string) (prefect.Deployment, error)
@@ -75,103 +74,6 @@ type RunLog interface {
 	Log(name string, level slog.Level, flowRunID, message string)
 }
 
-// Options configure a Worker. API, Launcher, Pool and Name are needed; all else
-// has a default.
-type Options struct {
-	API        API
-	Launcher   launch.Launcher
-	NewChannel NewChannel // nil: heartbeats and pool reads go over REST
-	Events     Emitter
-	RunLog     RunLog
-	Logger     *slog.Logger
-	Metrics    prometheus.Registerer
-
-	Pool   string
-	Queues []string // none means all
-	Name   string
-	// Limit bounds flow runs whose infrastructure has not ended; 0 is no limit.
-	Limit int
-	// SubmitLimit bounds flow runs between claim and launched infrastructure.
-	SubmitLimit int
-	RunOnce     bool
-
-	CreatePool bool
-	// BaseJobTemplate is given to a pool that is created or empty; nil means
-	// the launcher's default.
-	BaseJobTemplate json.RawMessage
-
-	// Host names the machine, for launchers whose infrastructure lives on it.
-	Host     string
-	Settings []launch.EnvVar // the worker's own explicit settings, for flow runs' env
-	Env      func(string) (string, bool)
-	WorkerID func() string // the id Cloud gave this worker, "" elsewhere
-	// MaintenanceUntil is the end of the pause that the server asked for last.
-	MaintenanceUntil func() time.Time
-
-	Prefetch  time.Duration
-	Query     time.Duration
-	Heartbeat time.Duration
-	// StartingSweep and RunningSweep are how often infrastructure is described
-	// that does not run yet, and that does.
-	StartingSweep time.Duration
-	RunningSweep  time.Duration
-	AdoptEvery    time.Duration
-	// CancelGrace is how long a flow run may take to end by itself when it is
-	// cancelled while running, before its infrastructure is stopped; StopGrace
-	// is what the infrastructure then gets between SIGTERM and SIGKILL.
-	CancelGrace time.Duration
-	StopGrace   time.Duration
-	// DrainTimeout bounds the whole of a shutdown, DrainGrace what children
-	// that cannot outlive the worker get of it.
-	DrainTimeout time.Duration
-	DrainGrace   time.Duration
-	// MaxLaunches is how often one flow run is launched when its infrastructure
-	// fails before it ran user code.
-	MaxLaunches int
-	// MaxCapacityWait is for how long a flow run is given back again and again
-	// because there is no capacity.
-	MaxCapacityWait time.Duration
-	TailLines       int
-}
-
-func (o *Options) setDefaults() {
-	setDefault(&o.SubmitLimit, 64)
-	setDefault(&o.Query, 10*time.Second)
-	setDefault(&o.Heartbeat, 30*time.Second)
-	setDefault(&o.StartingSweep, 5*time.Second)
-	setDefault(&o.RunningSweep, 8*time.Second)
-	setDefault(&o.AdoptEvery, 20*time.Second)
-	setDefault(&o.CancelGrace, 30*time.Second)
-	setDefault(&o.StopGrace, 30*time.Second)
-	setDefault(&o.DrainTimeout, 25*time.Second)
-	setDefault(&o.DrainGrace, 10*time.Second)
-	setDefault(&o.MaxLaunches, 3)
-	setDefault(&o.MaxCapacityWait, time.Hour)
-	setDefault(&o.TailLines, 50)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Env == nil {
-		o.Env = func(string) (string, bool) { return "", false }
-	}
-	if o.WorkerID == nil {
-		o.WorkerID = func() string { return "" }
-	}
-	if o.MaintenanceUntil == nil {
-		o.MaintenanceUntil = func() time.Time { return time.Time{} }
-	}
-	if o.BaseJobTemplate == nil {
-		o.BaseJobTemplate = o.Launcher.DefaultBaseJobTemplate()
-	}
-}
-
-func setDefault[T comparable](value *T, standard T) {
-	var zero T
-	if *value == zero {
-		*value = standard
-	}
-}
-
 // Worker serves one work pool.
 type Worker struct {
 	opts     Options
@@ -188,17 +90,26 @@ type Worker struct {
 	syncOnce sync.Once
 	loops    loops
 	begun    time.Time
+	// toldNoPool is when it was said last that there is no pool; of the sync loop.
+	toldNoPool time.Time
 
 	wake    chan struct{} // poll now
+	moved   chan struct{} // the pool is another one of the same name
 	submits chan struct{} // tokens of SubmitLimit
-	cancels chan *attempt // tracked runs that are being cancelled
+	cancels chan string   // ids of flow runs in work that are being cancelled
+	// unlaunched are flow runs that were cancelled between claim and launch.
+	unlaunched idSet
+	// toldElsewhere are flow runs that wait for a launch in another place.
+	toldElsewhere idSet
+	returned      returned
+	replicas      replicas
 
 	// dispatches are flow runs between poll and tracked infrastructure; jobs
 	// are all else that must be finished before Run returns.
 	dispatches tasks
 	jobs       tasks
 	draining   atomic.Bool
-	started    prefect.Event
+	started    atomic.Pointer[prefect.Event]
 }
 
 // New checks the options and returns a worker. It does nothing until Run.
@@ -209,20 +120,21 @@ func New(o Options) (*Worker, error) {
 	case o.Pool == "":
 		return nil, errors.New("a worker needs the name of a work pool")
 	}
-	if err := CheckName(o.Name); err != nil {
+	if err := errors.Join(CheckName(o.Name), o.LimitCounts.check()); err != nil {
 		return nil, err
 	}
 	o.setDefaults()
 	w := &Worker{
-		opts: o, api: o.API, launcher: o.Launcher, name: o.Name, log: o.Logger, begun: time.Now(),
-		metrics:  newMetrics(o.Metrics),
+		opts: o, api: o.API, launcher: o.Launcher, name: o.Name, log: newOwnLogger(&o), begun: time.Now(),
+		metrics:  newMetrics(o.Metrics, o.API),
 		slots:    newSlots(o.Limit),
 		attempts: newAttempts(),
 		leases:   leases{byID: make(map[string]string)},
 		synced:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
+		moved:    make(chan struct{}, 1),
 		submits:  make(chan struct{}, o.SubmitLimit),
-		cancels:  make(chan *attempt, 256),
+		cancels:  make(chan string, 256),
 	}
 	w.slots.freed = w.pollNow
 	return w, nil
@@ -256,11 +168,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	var fetching, watching, syncing sync.WaitGroup
 	firstSync := make(chan struct{})
 	syncing.Go(func() { w.runChannelAndSync(work, firstSync) })
-	w.awaitPool(ctx, firstSync)
+	select {
+	case <-firstSync:
+	case <-ctx.Done():
+	}
 	if ctx.Err() == nil {
-		w.emitStarted()
 		w.log.Info(fmt.Sprintf("Worker '%s' started!", w.name))
 	}
+	w.announce(fetch, &fetching)
 	watching.Go(func() { w.sweepLoop(tracking, work, "starting sweep", w.opts.StartingSweep, w.attempts.starting) })
 	watching.Go(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
 	watching.Go(func() { w.hintLoop(tracking, work) })
@@ -282,33 +197,22 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// awaitPool returns when the pool is known. A worker that runs once does not
-// wait for a pool that is not there.
-func (w *Worker) awaitPool(ctx context.Context, firstSync <-chan struct{}) {
-	if !w.opts.RunOnce {
-		firstSync = nil
-	}
+// announce tells that the worker started, at once if the pool is known that the
+// event is to name, else as soon as it is.
+func (w *Worker) announce(ctx context.Context, later *sync.WaitGroup) {
 	select {
 	case <-w.synced:
-	case <-firstSync:
-	case <-ctx.Done():
+		w.emitStarted()
+		return
+	default:
 	}
-}
-
-func (w *Worker) runOnce(ctx, work context.Context) {
-	if _, err := w.pollRound(ctx, work); err != nil {
-		w.log.Error("Poll for flow runs", "error", err)
-	}
-	launched := make(chan struct{})
-	w.jobs.Go(func() {
-		w.dispatches.Wait()
-		close(launched)
+	later.Go(func() {
+		select {
+		case <-w.synced:
+			w.emitStarted()
+		case <-ctx.Done():
+		}
 	})
-	select {
-	case <-launched:
-		w.attempts.waitEmpty(ctx)
-	case <-ctx.Done(): // the drain waits for them, for as long as it may
-	}
 }
 
 // runLog writes to a flow run's own log in Prefect.

@@ -48,7 +48,7 @@ func TestAGoodRun(t *testing.T) {
 		for _, r := range executed.Related {
 			ids = append(ids, r["prefect.resource.id"])
 		}
-		want := []string{"prefect.deployment.deployment-id", "prefect.flow.flow-id", "prefect.flow-run." + id, "prefect.tag.a", "prefect.tag.b", "prefect.work-pool.pool-id"}
+		want := []string{"prefect.deployment.deployment-id", "prefect.flow.flow-id", "prefect.flow-run." + id, "prefect.tag.a", "prefect.tag.b", "prefect.tag.c", "prefect.work-pool.pool-id"}
 		if !slices.Equal(ids, want) {
 			t.Errorf("related %q", ids)
 		}
@@ -160,6 +160,9 @@ func TestTheAPIIsDownForAnHour(t *testing.T) {
 		if err := w.worker.Ready(); err == nil {
 			t.Error("ready without a pool")
 		}
+		if err := w.worker.Live(); err != nil {
+			t.Errorf("not live before the API was reached at all: %v", err)
+		}
 		down.Store(false)
 		w.after(time.Minute)
 		if err := w.worker.Ready(); err != nil {
@@ -171,8 +174,8 @@ func TestTheAPIIsDownForAnHour(t *testing.T) {
 
 		down.Store(true)
 		w.after(time.Hour)
-		if err := w.worker.Live(); err != nil {
-			t.Errorf("not live although it goes on polling: %v", err)
+		if err := w.worker.Live(); err == nil {
+			t.Error("live although no poll was answered for an hour")
 		}
 		down.Store(false)
 		w.after(10 * time.Minute)
@@ -284,7 +287,7 @@ func TestLaunchFailures(t *testing.T) {
 		}, func(w *world) {
 			id := w.api.schedule("deployment-id")
 			w.after(30 * time.Minute)
-			if got := w.api.last(id); got.Name != "Crashed" || !strings.HasPrefix(got.Message, "RESOURCE:MEMORY. There was none for 1") {
+			if got := w.api.last(id); got.Name != "Crashed" || !strings.HasPrefix(got.Message, "Failed to submit flow run to infrastructure: RuntimeError: RESOURCE:MEMORY. There was none for 1") {
 				t.Errorf("last state %s %q", got.Name, got.Message)
 			}
 		})
@@ -298,7 +301,7 @@ func TestLaunchFailures(t *testing.T) {
 			id := w.api.schedule("deployment-id")
 			w.after(30 * time.Second)
 			w.wantHistory(id, "Scheduled", "Pending", "Submitting", "Crashed")
-			if got := w.api.last(id).Message; got != "Failed to submit flow run to infrastructure: No such cluster. Make one." {
+			if got := w.api.last(id).Message; got != "Failed to submit flow run to infrastructure: RuntimeError: No such cluster. Make one." {
 				t.Errorf("message %q", got)
 			}
 			if w.worker.slots.inUse() != 0 {

@@ -1,0 +1,151 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"faber/internal/launch"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// LimitCounts says until when a flow run counts against Options.Limit.
+type LimitCounts string
+
+// What a limit may count.
+const (
+	// LimitRunning counts a flow run until its infrastructure has ended.
+	LimitRunning LimitCounts = "running"
+	// LimitLaunches counts a flow run until its infrastructure was launched, as
+	// Prefect's worker does. A child of the worker is no infrastructure that
+	// lives on without it, and counts until it has ended all the same.
+	LimitLaunches LimitCounts = "launches"
+)
+
+// Options configure a Worker. API, Launcher, Pool and Name are needed; all else
+// has a default.
+type Options struct {
+	API        API
+	Launcher   launch.Launcher
+	NewChannel NewChannel // nil: heartbeats and pool reads go over REST
+	Events     Emitter
+	RunLog     RunLog
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+
+	Pool   string
+	Queues []string // none means all
+	Name   string
+	// Limit bounds flow runs in work; 0 is no limit.
+	Limit       int
+	LimitCounts LimitCounts // LimitRunning when empty
+	// SubmitLimit bounds flow runs between claim and launched infrastructure.
+	SubmitLimit int
+	RunOnce     bool
+
+	CreatePool bool
+	// BaseJobTemplate is given to a pool that is created or empty; nil means
+	// the launcher's default.
+	BaseJobTemplate json.RawMessage
+
+	// Version is what the server is told of this program; "" means that of the build.
+	Version string
+	// Host names the machine, for launchers whose infrastructure lives on it.
+	Host     string
+	Settings []launch.EnvVar // the worker's own explicit settings, for flow runs' env
+	Env      func(string) (string, bool)
+	WorkerID func() string // the id Cloud gave this worker, "" elsewhere
+	// MaintenanceUntil is the end of the pause that the server asked for last.
+	MaintenanceUntil func() time.Time
+
+	Prefetch  time.Duration
+	Query     time.Duration
+	Heartbeat time.Duration
+	// StartingSweep and RunningSweep are how often infrastructure is described
+	// that does not run yet, and that does.
+	StartingSweep time.Duration
+	RunningSweep  time.Duration
+	AdoptEvery    time.Duration
+	// CancelGrace is how long a flow run may take to end by itself when it is
+	// cancelled while running, before its infrastructure is stopped; StopGrace
+	// is what the infrastructure then gets between SIGTERM and SIGKILL.
+	CancelGrace time.Duration
+	StopGrace   time.Duration
+	// DrainTimeout bounds the whole of a shutdown, DrainGrace what children
+	// that cannot outlive the worker get of it.
+	DrainTimeout time.Duration
+	DrainGrace   time.Duration
+	// MaxLaunches is how often one flow run is launched when its infrastructure
+	// fails before it ran user code.
+	MaxLaunches int
+	// MaxCapacityWait is for how long a flow run is given back again and again
+	// because there is no capacity.
+	MaxCapacityWait time.Duration
+	// TailLines is how many lines of output are copied into the log of a flow run
+	// whose infrastructure failed; none when it is negative.
+	TailLines int
+}
+
+// cancelGrace is longer than what Prefect's own command gives its engine: 30 s
+// until SIGKILL, some seconds to notice, and then the run's hooks.
+const cancelGrace = 45 * time.Second
+
+func (o *Options) setDefaults() {
+	setDefault(&o.LimitCounts, LimitRunning)
+	setDefault(&o.SubmitLimit, 64)
+	setDefault(&o.Version, buildVersion())
+	setDefault(&o.Query, 10*time.Second)
+	setDefault(&o.Heartbeat, 30*time.Second)
+	setDefault(&o.StartingSweep, 5*time.Second)
+	setDefault(&o.RunningSweep, 8*time.Second)
+	setDefault(&o.AdoptEvery, 20*time.Second)
+	setDefault(&o.CancelGrace, cancelGrace)
+	setDefault(&o.StopGrace, 30*time.Second)
+	setDefault(&o.DrainTimeout, 25*time.Second)
+	setDefault(&o.DrainGrace, 10*time.Second)
+	setDefault(&o.MaxLaunches, 3)
+	setDefault(&o.MaxCapacityWait, time.Hour)
+	setDefault(&o.TailLines, 50)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Env == nil {
+		o.Env = func(string) (string, bool) { return "", false }
+	}
+	if o.WorkerID == nil {
+		o.WorkerID = func() string { return "" }
+	}
+	if o.MaintenanceUntil == nil {
+		o.MaintenanceUntil = func() time.Time { return time.Time{} }
+	}
+	if o.BaseJobTemplate == nil {
+		o.BaseJobTemplate = o.Launcher.DefaultBaseJobTemplate()
+	}
+}
+
+func setDefault[T comparable](value *T, standard T) {
+	var zero T
+	if *value == zero {
+		*value = standard
+	}
+}
+
+func (c LimitCounts) check() error {
+	switch c {
+	case "", LimitRunning, LimitLaunches:
+		return nil
+	default:
+		return fmt.Errorf("the limit counts %q; it may count %q or %q", string(c), LimitRunning, LimitLaunches)
+	}
+}
+
+// buildVersion is the version that this program was built as.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

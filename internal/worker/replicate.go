@@ -1,0 +1,183 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+// replicasKept bounds what is remembered of events that were passed on.
+const replicasKept = 1000
+
+// replicas remembers the events of infrastructure that were passed on: the last of
+// each resource, for the next one to follow, and all ids, so that a source that
+// delivers twice is heard once. Where more is forgotten than that, the server knows
+// an event by its id, and a missing link is a missing link.
+type replicas struct {
+	mu   sync.Mutex
+	seen recent[string, bool]
+	last recent[string, prefect.Event] // by resource
+}
+
+// note takes in an event and returns the one that it follows. It reports false for
+// an event that was passed on already.
+func (r *replicas) note(e prefect.Event) (follows prefect.Event, isNew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if doubled, _ := r.seen.get(e.ID); doubled {
+		return prefect.Event{}, false
+	}
+	r.seen.put(e.ID, true)
+	resource := e.Resource["prefect.resource.id"]
+	last, _ := r.last.get(resource)
+	if e.Occurred.Before(last.Occurred) {
+		return prefect.Event{}, true // late: it follows nothing that is known here
+	}
+	r.last.put(resource, e)
+	return last, true
+}
+
+// replicate passes on the events that the infrastructure told with its hints, of
+// any worker's runs: there is one queue for them all, and each message in it is
+// read once.
+func (w *Worker) replicate(work context.Context, hints []launch.Hint) {
+	for _, hint := range hints {
+		if hint.Event == nil {
+			continue
+		}
+		w.emitReplica(hint.Event)
+		if id := hint.Event.Labels["prefect.io/flow-run-id"]; id != "" && hint.Event.Pending != "" {
+			w.jobs.Go(func() { w.infrastructurePending(work, id, hint.Event.Pending) })
+		}
+	}
+}
+
+func (w *Worker) emitReplica(e *launch.Event) {
+	if w.opts.Events == nil {
+		return
+	}
+	event := prefect.Event{
+		ID: e.ID, Occurred: e.At, Event: e.Name, Payload: map[string]any{},
+		Resource: maps.Clone(e.Resource), Related: w.relatedByLabels(e.Labels),
+	}
+	follows, isNew := w.replicas.note(event)
+	if !isNew {
+		return
+	}
+	if follows.ID != "" && event.Occurred.Sub(follows.Occurred) < followGap {
+		event.Follows = &follows.ID
+	}
+	w.opts.Events.Emit(event)
+}
+
+// relatedByLabels lists what labels name, in the order of Prefect's observer.
+func (w *Worker) relatedByLabels(labels map[string]string) []prefect.Resource {
+	var all []prefect.Resource
+	for _, role := range []string{"flow-run", "deployment", "flow", "work-pool"} {
+		id := labels["prefect.io/"+role+"-id"]
+		if id == "" {
+			continue
+		}
+		r := resource(role, id, labels["prefect.io/"+role+"-name"])
+		if r["prefect.resource.name"] == "" {
+			delete(r, "prefect.resource.name")
+		}
+		all = append(all, r)
+	}
+	if name := labels["prefect.io/worker-name"]; name != "" {
+		all = append(all, prefect.Resource{
+			"prefect.resource.id":   "prefect.worker." + w.launcher.Type() + "." + slug(name),
+			"prefect.resource.role": "worker",
+			"prefect.resource.name": name,
+			"prefect.worker-type":   w.launcher.Type(),
+			"prefect.version":       prefect.Version,
+		})
+	}
+	return all
+}
+
+// infrastructurePending says in the run's state what its infrastructure waits for.
+// Only a run that is pending is told so: one that was scheduled again meanwhile
+// must not be taken from its pool by an old message.
+func (w *Worker) infrastructurePending(work context.Context, flowRunID, message string) {
+	var run prefect.FlowRun
+	err := persist(work, claimTries, func() (err error) {
+		run, err = w.api.ReadFlowRun(work, flowRunID)
+		return err
+	})
+	if err != nil || run.StateType != prefect.StatePending {
+		return
+	}
+	result, err := w.propose(work, flowRunID, proposal{
+		state: prefect.State{Type: prefect.StatePending, Name: "InfrastructurePending", Message: message},
+		tries: claimTries,
+	})
+	switch {
+	case err != nil && !errors.Is(err, prefect.ErrNotFound):
+		w.log.Warn("Failed to propose InfrastructurePending for flow run "+flowRunID, "error", err)
+	case err == nil && result.Status == prefect.StatusAccept && result.State != nil:
+		w.undoTaking(work, flowRunID, result.State.Details.TransitionID)
+	}
+}
+
+// undoTaking looks what the run was before it became pending by our word. Between
+// reading it and saying so it may have gone back to its pool: then it goes there
+// again, as it was, because a pending run without a claim is nobody's.
+func (w *Worker) undoTaking(work context.Context, flowRunID, transition string) {
+	var states []prefect.State
+	err := persist(work, claimTries, func() (err error) {
+		states, err = w.api.FlowRunStates(work, flowRunID)
+		return err
+	})
+	if err != nil {
+		w.log.Debug("Read the states of a flow run", "flow_run", flowRunID, "error", err)
+		return
+	}
+	for i := 1; i < len(states); i++ {
+		before := states[i-1]
+		if states[i].Details.TransitionID != transition || before.Type != prefect.StateScheduled {
+			continue
+		}
+		due := time.Now()
+		if before.Details.ScheduledTime != nil {
+			due = *before.Details.ScheduledTime
+		}
+		_, err := w.propose(work, flowRunID, proposal{state: prefect.State{
+			Type: prefect.StateScheduled, Name: before.Name, Message: "Back in its work pool.",
+			Details: prefect.StateDetails{ScheduledTime: &due},
+		}})
+		if err != nil {
+			w.log.Error("Give flow run back to its work pool", "flow_run", flowRunID, "error", err)
+		}
+	}
+}
+
+// recent is a map that forgets the oldest beyond replicasKept.
+type recent[K comparable, V any] struct {
+	values map[K]V
+	order  []K
+}
+
+func (r *recent[K, V]) get(key K) (V, bool) {
+	value, ok := r.values[key]
+	return value, ok
+}
+
+func (r *recent[K, V]) put(key K, value V) {
+	if r.values == nil {
+		r.values = make(map[K]V)
+	}
+	if _, known := r.values[key]; !known {
+		r.order = append(r.order, key)
+	}
+	r.values[key] = value
+	if len(r.order) > replicasKept {
+		delete(r.values, r.order[0])
+		r.order = r.order[1:]
+	}
+}
