@@ -128,6 +128,12 @@ func (b *bench) try(method, path string, body any) (int, []byte) {
 	if user, password, ok := strings.Cut(b.server.auth, ":"); ok {
 		request.SetBasicAuth(user, password)
 	}
+	if b.server.csrf && method != http.MethodGet {
+		var given struct{ Token string }
+		b.call("GET", "/csrf-token?client="+b.pool, nil, &given)
+		request.Header.Set("Prefect-Csrf-Client", b.pool)
+		request.Header.Set("Prefect-Csrf-Token", given.Token)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return http.StatusServiceUnavailable, nil // a server that is just starting

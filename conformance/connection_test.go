@@ -5,6 +5,7 @@ package conformance
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -16,7 +17,6 @@ import (
 )
 
 // guardedServer wants an auth string, and CSRF tokens with every change.
-// Set-up past the relay can only read there.
 func guardedServer(t *testing.T) *server {
 	return namedServer(t, "guarded", "PREFECT_SERVER_API_AUTH_STRING=admin:opensesame", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true")
 }
@@ -92,11 +92,7 @@ func Test002Authorization(t *testing.T) {
 	var lanes []*bench
 	for _, c := range cases {
 		lane := b.lane()
-		lane.worker("process", func(o *workerOptions) {
-			for name, value := range c.env {
-				o.Env[name] = value
-			}
-		})
+		lane.worker("process", func(o *workerOptions) { maps.Copy(o.Env, c.env) })
 		lanes = append(lanes, lane)
 	}
 	for i, c := range cases {
@@ -152,7 +148,8 @@ func (b *bench) csrfTokens() map[string][]string {
 
 func Test004CSRF(t *testing.T) {
 	b := newBenchOn(t, "4", "a server with CSRF protection: a token once per client, both headers on POST and PATCH, none on GET", guardedServer)
-	// Without the channel, the pool is made by POST and PATCH.
+	b.createPool("process", nil)
+	// Without the channel, the pool's template is given to it by PATCH.
 	b.relay.RefuseSockets("/workers/connect", http.StatusNotFound)
 	b.worker("process")
 	b.waitPolled(3)

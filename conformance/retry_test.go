@@ -78,10 +78,10 @@ func Test008RetryAfter(t *testing.T) {
 	if string(polls[0].Body) != string(polls[1].Body) || string(polls[2].Body) != string(polls[3].Body) {
 		t.Errorf("the bodies differ")
 	}
-	bySeconds := b.checkPause(polls[0], polls[1], 3*time.Second, 3600*time.Millisecond)
+	plain := b.checkPause(polls[0], polls[1], 3*time.Second, 3600*time.Millisecond)
 	asked := date.Sub(polls[2].At.Add(polls[2].Took))
-	byDate := b.checkPause(polls[2], polls[3], asked, asked*12/10)
-	b.saw("Retry-After 3: %s; a date %s ahead: %s", bySeconds, asked.Round(10*time.Millisecond), byDate)
+	dated := b.checkPause(polls[2], polls[3], asked, asked*12/10)
+	b.saw("Retry-After 3: %s; a date %s ahead: %s", plain, asked.Round(10*time.Millisecond), dated)
 }
 
 func Test009ServerError(t *testing.T) {

@@ -25,6 +25,7 @@ const sharedServers = 2
 type server struct {
 	url  string // without /api
 	auth string // auth string, "" for none
+	csrf bool   // changes need a CSRF token
 	home string
 	port int
 	env  []string
@@ -110,6 +111,9 @@ func startServer(env []string) (*server, error) {
 	for _, pair := range env {
 		if value, ok := strings.CutPrefix(pair, "PREFECT_SERVER_API_AUTH_STRING="); ok {
 			s.auth = value
+		}
+		if pair == "PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true" {
+			s.csrf = true
 		}
 	}
 	if err := s.start(); err != nil {
