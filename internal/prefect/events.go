@@ -178,7 +178,8 @@ func (e *Events) deliver(ctx context.Context, tries int, confirm bool) {
 	}
 	if !e.unreachable && !errors.Is(context.Cause(ctx), errEventsOver) {
 		e.unreachable = true
-		e.client.log.Warn(fmt.Sprintf("Unable to connect to '%s'. Please check your network settings to ensure websocket connections to the API are allowed. Otherwise event data (including task run data) may be lost. Reason: %s", redactURL(e.client.socketURL(eventsInPath)), err),
+		e.client.log.Warn(fmt.Sprintf("Unable to connect to '%s'. Please check your network settings to ensure websocket connections to the API are allowed."+
+			" Otherwise event data (including task run data) may be lost. Reason: %s", redactURL(e.client.socketURL(eventsInPath)), err),
 			"waiting", len(e.unconfirmed)+e.queued(), "hint", "events are kept for now and tried again; flow runs are not affected")
 	}
 }

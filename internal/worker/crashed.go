@@ -63,6 +63,6 @@ func pythonClass(err error) string {
 	case errors.As(err, &failure):
 		return "RuntimeError"
 	default:
-		return "ValueError" // a configuration that cannot be
+		return "ValidationError" // a configuration that cannot be
 	}
 }

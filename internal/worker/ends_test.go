@@ -51,7 +51,7 @@ func TestACrashIsReportedSoon(t *testing.T) {
 					w.after(time.Minute)
 					w.launcher.end("pid-1", badExit)
 					w.after(endIsKnownWithin)
-					if got := w.api.last(id); got.Name != "Crashed" || got.Message != "Exited with code 7. Read the logs." {
+					if got := w.api.last(id); got.Name != "Crashed" || got.Message != "Exited with code 7." {
 						t.Fatalf("last state %s %q", got.Name, got.Message)
 					}
 					if tt.prepare == nil && !w.log.has("last words of pid-1") {

@@ -3,16 +3,12 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"faber/internal/launch"
 	"faber/internal/prefect"
 
 	"github.com/google/uuid"
@@ -197,14 +193,19 @@ func (f *fakePrefect) GetScheduledFlowRuns(_ context.Context, pool string, _ []s
 		f.polls = append(f.polls, time.Now())
 		for _, id := range f.order {
 			run := *f.runs[id]
-			if run.StateType != prefect.StateScheduled || run.State.Details.ScheduledTime.After(before) || run.RetriesInProcess() {
-				continue
+			if run.StateType == prefect.StateScheduled && !run.State.Details.ScheduledTime.After(before) && !run.RetriesInProcess() {
+				due = append(due, run)
 			}
-			run.State = nil
-			due = append(due, run)
-			if len(due) == limit {
-				break
-			}
+		}
+		slices.SortStableFunc(due, func(a, b prefect.FlowRun) int {
+			return a.State.Details.ScheduledTime.Compare(*b.State.Details.ScheduledTime)
+		})
+		if limit == 0 {
+			limit = pageSize
+		}
+		due = due[:min(limit, len(due))]
+		for i := range due {
+			due[i].State = nil
 		}
 		return nil
 	})
@@ -361,309 +362,4 @@ func (f *fakePrefect) Subscribe(ctx context.Context, filter prefect.EventFilter,
 	f.mu.Unlock()
 	<-ctx.Done()
 	return nil
-}
-
-// fakeLauncher is infrastructure in memory. Its runs end when a test says so.
-type fakeLauncher struct {
-	api *fakePrefect
-
-	mu       sync.Mutex
-	typ      string
-	byClaim  map[string]launch.Handle
-	jobs     map[string]launch.Job // by pid
-	seen     map[string]launch.Observation
-	stops    []string
-	calls    int
-	hints    chan launch.Hint
-	closed   bool
-	describe error
-	partly   bool                                 // describe fails for others than those that are asked for
-	launch   func(job launch.Job, call int) error // before a launch takes effect
-	started  func(pid string, job launch.Job)     // after
-	cluster  string                               // what pids begin with
-	place    string
-	searched []launch.Pool
-	tail     func(ctx context.Context) ([]launch.LogLine, error)
-	onStop   func(pid string)
-	onClose  func()
-}
-
-func newFakeLauncher(api *fakePrefect) *fakeLauncher {
-	return &fakeLauncher{
-		api: api, typ: "fake", byClaim: map[string]launch.Handle{}, jobs: map[string]launch.Job{},
-		seen: map[string]launch.Observation{}, hints: make(chan launch.Hint, 100),
-	}
-}
-
-func (f *fakeLauncher) Type() string { return f.typ }
-
-func (f *fakeLauncher) DefaultBaseJobTemplate() json.RawMessage {
-	data, _ := json.Marshal(template())
-	return data
-}
-
-func (f *fakeLauncher) Check(job launch.Job) error {
-	switch size := job.Configuration["size"].(type) {
-	case float64, json.Number:
-		return nil
-	default:
-		return fmt.Errorf("size: a number is needed, not %v", size)
-	}
-}
-
-func (f *fakeLauncher) Launch(ctx context.Context, job launch.Job) (launch.Handle, error) {
-	f.mu.Lock()
-	f.calls++
-	hook, call := f.launch, f.calls
-	f.mu.Unlock()
-	if hook != nil {
-		if err := hook(job, call); err != nil {
-			return launch.Handle{}, err
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if h, known := f.byClaim[job.ClaimID]; known {
-		return h, nil
-	}
-	h := launch.Handle{
-		PID: fmt.Sprintf("%spid-%d", f.cluster, len(f.byClaim)+1), FlowRunID: job.FlowRunID, ClaimID: job.ClaimID,
-		WorkerName: job.WorkerName, StartedAt: time.Now(),
-	}
-	f.byClaim[job.ClaimID], f.jobs[h.PID] = h, job
-	f.seen[h.PID] = launch.Observation{Handle: h, Phase: launch.PhaseStarting}
-	if f.started != nil {
-		go f.started(h.PID, job)
-	}
-	return h, nil
-}
-
-func (f *fakeLauncher) Describe(_ context.Context, handles []launch.Handle) (seen []launch.Observation, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.describe != nil && !f.partly {
-		return nil, f.describe
-	}
-	for _, h := range handles {
-		o, known := f.seen[h.PID]
-		if !known {
-			o = launch.Observation{Handle: h, Phase: launch.PhaseMissing}
-		}
-		seen = append(seen, o)
-	}
-	return seen, f.describe
-}
-
-func (f *fakeLauncher) Place(launch.Job) string { return f.place }
-
-func (f *fakeLauncher) Find(_ context.Context, pool launch.Pool) (live []launch.Handle, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.searched = append(f.searched, pool)
-	for _, o := range f.seen {
-		if o.Phase != launch.PhaseStopped {
-			live = append(live, o.Handle)
-		}
-	}
-	return live, nil
-}
-
-func (f *fakeLauncher) Stop(_ context.Context, h launch.Handle, _ string, _ time.Duration) error {
-	f.mu.Lock()
-	f.stops = append(f.stops, h.PID)
-	hook := f.onStop
-	f.mu.Unlock()
-	if hook != nil {
-		hook(h.PID)
-	}
-	return nil
-}
-
-func (f *fakeLauncher) Tail(ctx context.Context, h launch.Handle, limit int) ([]launch.LogLine, error) {
-	if f.tail != nil {
-		return f.tail(ctx)
-	}
-	return []launch.LogLine{{Text: "last words of " + h.PID}}, nil
-}
-
-func (f *fakeLauncher) Hints() <-chan launch.Hint { return f.hints }
-
-func (f *fakeLauncher) Close(time.Duration) error {
-	f.mu.Lock()
-	first := !f.closed
-	f.closed = true
-	hook := f.onClose
-	f.mu.Unlock()
-	if first && hook != nil {
-		hook()
-	}
-	if first {
-		close(f.hints)
-	}
-	return nil
-}
-
-func (f *fakeLauncher) phase(pid string, p launch.Phase) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	o := f.seen[pid]
-	o.Phase = p
-	f.seen[pid] = o
-}
-
-func (f *fakeLauncher) end(pid string, exit launch.Exit) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	o := f.seen[pid]
-	o.Phase, o.Exit = launch.PhaseStopped, &exit
-	f.seen[pid] = o
-}
-
-func (f *fakeLauncher) forget(pid string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.seen, pid)
-}
-
-func (f *fakeLauncher) hint(pid string) { f.hints <- launch.Hint{PID: pid} }
-
-func (f *fakeLauncher) searches() []launch.Pool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.searched)
-}
-
-func (f *fakeLauncher) launched() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.byClaim)
-}
-
-func (f *fakeLauncher) called() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls
-}
-
-func (f *fakeLauncher) stopped() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.stops)
-}
-
-func (f *fakeLauncher) allJobs() map[string]launch.Job {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.jobs)
-}
-
-func (f *fakeLauncher) claims() map[string]launch.Handle {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.byClaim)
-}
-
-// world is a worker between a fake API and a fake infrastructure.
-type world struct {
-	t        *testing.T
-	api      *fakePrefect
-	launcher *fakeLauncher
-	worker   *Worker
-	log      *recorder
-	stop     context.CancelFunc
-	ended    chan struct{}
-}
-
-// recorder keeps run logs and events.
-type recorder struct {
-	mu     sync.Mutex
-	lines  []string
-	events []prefect.Event
-}
-
-func (r *recorder) Log(_ string, _ slog.Level, _, message string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines = append(r.lines, message)
-}
-
-func (r *recorder) Emit(e prefect.Event) prefect.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.ID == "" {
-		e.ID = uuid.NewString()
-	}
-	r.events = append(r.events, e)
-	return e
-}
-
-func (r *recorder) has(line string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Contains(r.lines, line)
-}
-
-func (r *recorder) all() []prefect.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.events)
-}
-
-// inWorld runs a test in a bubble of its own time. prepare may change the
-// options and the fakes before the worker starts.
-func inWorld(t *testing.T, prepare func(*world, *Options), test func(*world)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		api := newFakePrefect()
-		w := &world{t: t, api: api, launcher: newFakeLauncher(api), log: &recorder{}, ended: make(chan struct{})}
-		o := Options{API: api, Launcher: w.launcher, Pool: "pool", Name: "w1", CreatePool: true, RunLog: w.log, Events: w.log}
-		if prepare != nil {
-			prepare(w, &o)
-		}
-		var err error
-		if w.worker, err = New(o); err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		w.stop = stop
-		go func() {
-			defer close(w.ended)
-			if err := w.worker.Run(ctx); err != nil {
-				t.Error(err)
-			}
-		}()
-		test(w)
-		stop()
-		<-w.ended
-	})
-}
-
-// after lets time pass and everything that falls due in it happen.
-func (w *world) after(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-// pid is where a run's infrastructure is.
-func (w *world) pid(id string) string { return w.api.run(id).InfrastructurePID }
-
-// running schedules a run and takes it to Running.
-func (w *world) running() (id, pid string) {
-	w.t.Helper()
-	id = w.api.schedule("deployment-id")
-	w.after(15 * time.Second)
-	if pid = w.pid(id); pid == "" {
-		w.t.Fatalf("run was not launched: %v", w.api.history(id))
-	}
-	w.launcher.phase(pid, launch.PhaseRunning)
-	w.api.become(id, prefect.StateRunning, "Running")
-	w.after(15 * time.Second)
-	return id, pid
-}
-
-func (w *world) wantHistory(id string, want ...string) {
-	w.t.Helper()
-	if got := w.api.history(id); !slices.Equal(got, want) {
-		w.t.Errorf("history %q, want %q", got, want)
-	}
 }

@@ -67,8 +67,8 @@ func (w *Worker) giveUp(ctx context.Context, run prefect.FlowRun, d defeat, caus
 		w.failSubmission(ctx, run, &launch.Failure{Message: cause}, d.hint)
 		return "crashed"
 	}
-	w.runLog(run.ID, slog.LevelError, "%s", sentences(cause, d.hint))
-	w.crash(ctx, run.ID, sentences(cause, d.hint))
+	w.observerLog(run.ID, slog.LevelError, sentences(cause, d.hint))
+	w.crash(ctx, run.ID, cause)
 	return "crashed"
 }
 

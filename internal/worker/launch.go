@@ -244,7 +244,8 @@ func (w *Worker) pidSaver(ctx, trying context.Context, a *attempt) func() error 
 		}
 		err := w.api.SetInfrastructurePID(ctx, a.run.ID, &pid)
 		if err != nil && tries == 1 && !errors.Is(err, prefect.ErrNotFound) {
-			w.runLog(a.run.ID, slog.LevelError, "An error occurred while setting the `infrastructure_pid` on flow run UUID('%s'). The flow run will not be cancellable by other workers until that succeeds: %s", a.run.ID, err)
+			w.runLog(a.run.ID, slog.LevelError, "An error occurred while setting the `infrastructure_pid` on flow run UUID('%s')."+
+				" The flow run will not be cancellable by other workers until that succeeds: %s", a.run.ID, err)
 		}
 		return err
 	}

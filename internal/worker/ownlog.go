@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 )
 
@@ -68,7 +69,7 @@ func (l *ownLog) line(r slog.Record) (line string, own bool) {
 func (l *ownLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *l
 	with.Handler = l.Handler.WithAttrs(attrs)
-	with.attrs = append(with.attrs[:len(with.attrs):len(with.attrs)], attrs...)
+	with.attrs = append(slices.Clip(with.attrs), attrs...)
 	return &with
 }
 

@@ -37,7 +37,8 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 		case failures >= 3:
 			wait = backoff(failures-2, 2*w.opts.Query, 16*w.opts.Query)
 			if failures%3 == 0 {
-				w.log.Warn(fmt.Sprintf("Failed the last %d attempts. Please check your environment and configuration. Backing off due to consecutive errors, using increased interval of %s.", failures, wait.Round(time.Second)), "error", err)
+				w.log.Warn(fmt.Sprintf("Failed the last %d attempts. Please check your environment and configuration."+
+					" Backing off due to consecutive errors, using increased interval of %s.", failures, wait.Round(time.Second)), "error", err)
 			}
 		case more:
 			wait = pollGap

@@ -46,14 +46,22 @@ func (r *replicas) note(e prefect.Event) (follows prefect.Event, isNew bool) {
 // any worker's runs: there is one queue for them all, and each message in it is
 // read once.
 func (w *Worker) replicate(work context.Context, hints []launch.Hint) {
+	pending := make(map[string][]string) // messages by flow run, in their order
 	for _, hint := range hints {
 		if hint.Event == nil {
 			continue
 		}
 		w.emitReplica(hint.Event)
 		if id := hint.Event.Labels["prefect.io/flow-run-id"]; id != "" && hint.Event.Pending != "" {
-			w.jobs.Go(func() { w.infrastructurePending(work, id, hint.Event.Pending) })
+			pending[id] = append(pending[id], hint.Event.Pending)
 		}
+	}
+	for id, messages := range pending {
+		w.jobs.Go(func() {
+			for _, message := range messages {
+				w.infrastructurePending(work, id, message)
+			}
+		})
 	}
 }
 

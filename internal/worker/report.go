@@ -83,27 +83,33 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	return "crashed", nil
 }
 
-// reportCrash tells of infrastructure that failed. For a child the state says what
-// Prefect's worker says of it, and no more; what to do is told in the run's log,
-// as that one does.
+// reportCrash tells of infrastructure that failed. The state says what happened,
+// as Prefect's workers say it; what it means and what to do is told in the run's
+// log, where they tell it: for a child after the report, by the worker, for
+// infrastructure that lives on its own before it, by its observer.
 func (w *Worker) reportCrash(work context.Context, a *attempt) {
-	exit := a.exit
-	if w.executedAtLaunch() {
-		w.runLog(a.run.ID, slog.LevelError, "%s", sentences(exit.Message, exit.Hint))
-		w.copyTail(work, a)
-		w.crash(work, a.run.ID, sentences(exit.Message, exit.Hint))
-		return
+	exit, child := a.exit, !w.executedAtLaunch()
+	switch {
+	case child:
+		w.runLog(a.run.ID, levelOf(exit.Code), "%s", exit.Message)
+	case exit.Hint != "":
+		w.observerLog(a.run.ID, slog.LevelError, exit.Hint)
+	default:
+		w.observerLog(a.run.ID, slog.LevelError, exit.Message)
 	}
-	level := slog.LevelError
-	if exit.Code != nil && slices.Contains([]int{-9, -15, 143}, *exit.Code) {
-		level = slog.LevelInfo // somebody's wish, most of the time
-	}
-	w.runLog(a.run.ID, level, "%s", exit.Message)
 	w.copyTail(work, a)
 	w.crash(work, a.run.ID, exit.Message)
-	if exit.Hint != "" {
+	if child && exit.Hint != "" {
 		w.runLog(a.run.ID, slog.LevelInfo, "%s", exit.Hint)
 	}
+}
+
+// levelOf is how bad a child's exit code is: some are somebody's wish, mostly.
+func levelOf(code *int) slog.Level {
+	if code != nil && slices.Contains([]int{-9, -15, 143}, *code) {
+		return slog.LevelInfo
+	}
+	return slog.LevelError
 }
 
 // awaitPID waits until nothing writes the pid any more: a run that goes back to
@@ -266,9 +272,13 @@ func (w *Worker) copyTail(work context.Context, a *attempt) {
 		if len(lines) == 0 {
 			return
 		}
-		w.runLog(a.run.ID, slog.LevelInfo, "The last %d lines of the infrastructure's output:", len(lines))
+		logger := runLogger
+		if w.executedAtLaunch() {
+			logger = observerLogger
+		}
+		w.logAs(logger, a.run.ID, slog.LevelInfo, fmt.Sprintf("The last %d lines of the infrastructure's output:", len(lines)))
 		for _, line := range lines {
-			w.runLog(a.run.ID, slog.LevelInfo, "%s", line.Text)
+			w.logAs(logger, a.run.ID, slog.LevelInfo, line.Text)
 		}
 	})
 }

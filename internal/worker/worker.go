@@ -217,11 +217,23 @@ func (w *Worker) announce(ctx context.Context, later *sync.WaitGroup) {
 
 // runLog writes to a flow run's own log in Prefect.
 func (w *Worker) runLog(flowRunID string, level slog.Level, format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	w.log.Log(context.Background(), level, message, "logger", runLogger, "flow_run", flowRunID)
+	w.logAs(runLogger, flowRunID, level, fmt.Sprintf(format, args...))
+}
+
+// observerLog is runLog under the name of the one that watches infrastructure.
+func (w *Worker) observerLog(flowRunID string, level slog.Level, message string) {
+	w.logAs(observerLogger, flowRunID, level, message)
+}
+
+func (w *Worker) logAs(logger, flowRunID string, level slog.Level, message string) {
+	w.log.Log(context.Background(), level, message, "logger", logger, "flow_run", flowRunID)
 	if w.opts.RunLog != nil {
-		w.opts.RunLog.Log(runLogger, level, flowRunID, message)
+		w.opts.RunLog.Log(logger, level, flowRunID, message)
 	}
 }
 
-const runLogger = "prefect.flow_runs.worker"
+// Loggers of a flow run's log, as Prefect names them.
+const (
+	runLogger      = "prefect.flow_runs.worker"
+	observerLogger = "prefect.flow_runs.observer"
+)
