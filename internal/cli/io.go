@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -18,8 +19,9 @@ type IO struct {
 	Environ func() []string
 	Dir     string // working directory
 
-	// IsTerminal says that Err is a terminal, so that lines may be redrawn.
-	IsTerminal bool
+	// IsTerminal says that Err is a terminal, so that lines may be redrawn;
+	// InIsTerminal that somebody may answer.
+	IsTerminal, InIsTerminal bool
 }
 
 // System is the IO of the real process.
@@ -36,6 +38,8 @@ func System() *IO {
 		Environ:    os.Environ,
 		Dir:        dir,
 		IsTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+
+		InIsTerminal: term.IsTerminal(int(os.Stdin.Fd())),
 	}
 }
 
@@ -43,4 +47,17 @@ func System() *IO {
 func (o *IO) env(name string) string {
 	v, _ := o.Env(name)
 	return v
+}
+
+// readLine reads one line and no byte more.
+func readLine(r io.Reader) string {
+	var line []byte
+	letter := make([]byte, 1)
+	for {
+		n, err := r.Read(letter)
+		if n > 0 && letter[0] == '\n' || n == 0 && err != nil {
+			return strings.TrimSpace(string(line))
+		}
+		line = append(line, letter[:n]...)
+	}
 }

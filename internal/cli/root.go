@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,7 +22,7 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	ctx, stop := withSignals(ctx)
 	defer stop()
 	root := newRoot(std)
-	root.SetArgs(args)
+	root.SetArgs(arrangeArgs(args))
 	return report(std.Err, root.ExecuteContext(ctx))
 }
 
@@ -33,6 +34,7 @@ func newRoot(std *IO) *cobra.Command {
 faber runs Prefect flows on AWS ECS Fargate.
 
   faber worker start   a Prefect 3 worker for work pools of type ecs and process
+  faber worker config  the settings it would obey, and where they come from
   faber dev up         the whole system on this machine: Prefect server, emulated
                        AWS, real containers, the same Terraform module
   faber secret put     fill the Secrets Manager secret that tasks read
@@ -47,6 +49,8 @@ Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage,
 			return cmd.Help()
 		},
 	}
+	root.Version = version()
+	root.SetVersionTemplate(versionLine())
 	root.SetIn(std.In)
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
@@ -92,11 +96,13 @@ func newVersionCommand(std *IO) *cobra.Command {
 		Short: "Print the version of faber and of the Prefect it speaks to",
 		Args:  cobra.NoArgs,
 		RunE: func(_ *cobra.Command, _ []string) error {
-			_, err := std.Out.Write([]byte("faber " + version() + " (Prefect 3.8.8, prefect-aws 0.7.12)\n"))
+			_, err := io.WriteString(std.Out, versionLine())
 			return err
 		},
 	}
 }
+
+func versionLine() string { return "faber " + version() + " (Prefect 3.8.8, prefect-aws 0.7.12)\n" }
 
 // version is what the Go toolchain stamped into the binary.
 func version() string {

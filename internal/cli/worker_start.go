@@ -3,12 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -54,6 +51,9 @@ func newWorkerStart(std *IO, flags *pflag.FlagSet, f *workerFlags) (*workerStart
 	}
 	settings, err := loadSettings(std, f.profile)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.askPool(std, settings.Prompt); err != nil {
 		return nil, err
 	}
 	if !flags.Changed("prefetch-seconds") {
@@ -108,10 +108,8 @@ func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (
 // run starts the worker and returns when it has stopped.
 func (s *workerStart) run(ctx context.Context) error {
 	defer s.client.Close()
-	for _, warning := range s.settings.Warnings() {
-		s.log.Warn(warning)
-	}
-	var w workerHolder
+	s.sayDoubts()
+	w := workerHolder{settings: s.settings, log: s.log, begun: time.Now(), maintenance: s.client.MaintenanceUntil}
 	servers, err := s.serveHealth(&w)
 	if err != nil {
 		return err
@@ -120,6 +118,7 @@ func (s *workerStart) run(ctx context.Context) error {
 	if err := s.checkAccess(ctx); err != nil {
 		return err
 	}
+	s.noteQueues(ctx)
 	if err := s.inferType(ctx); err != nil {
 		return err
 	}
@@ -129,7 +128,6 @@ func (s *workerStart) run(ctx context.Context) error {
 			return err
 		}
 	}
-	s.notePaused(ctx)
 	launcher, err := s.newLauncher(ctx)
 	if err != nil {
 		return err
@@ -170,7 +168,8 @@ func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holde
 // newRunLog makes what sends lines to the flow runs' own logs.
 func (s *workerStart) newRunLog() *prefect.FlowRunLogger {
 	runLog := prefect.NewFlowRunLogger(s.client, s.settings.LogsBatchInterval)
-	runLog.MinLevel, runLog.Disabled, runLog.MaxLine = s.level, !s.settings.LogsToAPI, s.settings.LogsMaxSize
+	runLog.MinLevel, runLog.Disabled = s.level, !s.settings.LogsToAPI
+	runLog.MaxLine, runLog.BatchSize = s.settings.LogsMaxSize, s.settings.LogsBatchSize
 	return runLog
 }
 
@@ -197,8 +196,8 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 			}
 			return channel
 		},
-		Pool: s.flags.pool, Queues: s.flags.queues, Name: s.flags.name, Host: host,
-		Limit: s.flags.limit, SubmitLimit: s.flags.submitLimit, RunOnce: s.flags.runOnce,
+		Pool: s.flags.pool, Queues: s.flags.queues, Name: s.flags.name, Host: host, Version: version(),
+		Limit: s.flags.limit, LimitCounts: worker.LimitCounts(s.flags.limitCounts), SubmitLimit: s.flags.submitLimit, RunOnce: s.flags.runOnce,
 		CreatePool: s.flags.createPool, BaseJobTemplate: s.template,
 		Settings: settings, Env: s.std.Env,
 		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil,
@@ -206,69 +205,20 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		Query:        time.Duration(s.settings.QuerySeconds * float64(time.Second)),
 		Heartbeat:    time.Duration(s.settings.HeartbeatSeconds) * time.Second,
 		DrainTimeout: drainTimeout, DrainGrace: drainGrace,
+		TailLines: s.tailLines(),
 	}
 }
 
-// checkAccess asks the API once whether it lets this worker in. A refusal ends
-// the command: no worker gets better by waiting for another key. No answer does
-// not: the API may come up later.
-func (s *workerStart) checkAccess(ctx context.Context) error {
-	err := s.client.CheckAccess(ctx)
-	var access *prefect.AccessError
+// tailLines is how much output of infrastructure that failed goes into the logs
+// of its flow run: the worker's own measure, unless somebody set another.
+func (s *workerStart) tailLines() int {
 	switch {
-	case errors.As(err, &access):
-		return &UserError{Message: access.Message, Hint: access.Hint, Code: exitUnauthorised, Err: err}
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		s.log.Warn("Unable to reach the Prefect API while starting up; the worker will keep attempting to connect", "error", err)
-		return nil
-	}
-	if s.settings.ServerVersionCheck {
-		if err := s.client.CheckVersion(ctx); errors.Is(err, prefect.ErrIncompatible) {
-			return &UserError{Message: err.Error(), Hint: "use a Prefect server of the same major version, or PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED=false to try anyway", Err: err}
-		}
-	}
-	return nil
-}
-
-// inferType takes the type from the pool when none was given.
-func (s *workerStart) inferType(ctx context.Context) error {
-	if s.flags.typ != "" {
-		return nil
-	}
-	pool, err := s.client.ReadWorkPool(ctx, s.flags.pool)
-	switch {
-	case errors.Is(err, prefect.ErrNotFound):
-		s.flags.typ = "process"
-	case err != nil:
-		return &UserError{Message: fmt.Sprintf("the type of work pool %q is not known: %s", s.flags.pool, err), Hint: "give it with --type ecs or --type process", Err: err}
+	case !s.settings.ForwardCrashedRunLogs:
+		return -1
+	case s.settings.IsSet("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_FORWARD_CRASHED_RUN_LOGS_MAX_EVENTS"):
+		return s.settings.ForwardCrashedRunLogsMaxEvents
 	default:
-		s.flags.typ = pool.Type
-	}
-	if err := checkType(s.flags.typ); err != nil {
-		return err
-	}
-	s.log.Info(fmt.Sprintf("Worker type '%s' is taken from work pool '%s'.", s.flags.typ, s.flags.pool))
-	return nil
-}
-
-// notePaused says which of the named queues will give no flow runs for now. The
-// pool itself is watched by the worker.
-func (s *workerStart) notePaused(ctx context.Context) {
-	if len(s.flags.queues) == 0 {
-		return
-	}
-	timed, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	queues, err := s.client.WorkQueues(timed, s.flags.pool, s.flags.queues)
-	if err != nil {
-		return // pool or queues may come later
-	}
-	for _, queue := range queues {
-		if queue.IsPaused {
-			s.log.Warn(fmt.Sprintf("The work queue '%s' is currently paused. This worker will not execute its flow runs until it is unpaused.", queue.Name))
-		}
+		return 0
 	}
 }
 
@@ -292,83 +242,18 @@ func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) 
 }
 
 func (s *workerStart) ecsOptions(region string) ecs.Options {
-	return ecs.Options{
+	options := ecs.Options{
 		Logger: s.log, Region: region,
 		SecretARN: s.flags.keySecretARN, AuthStringSecretARN: s.flags.authSecretARN,
 		RefusePlaintextCredentials: s.flags.refusePlaintext,
-		Queue:                      s.flags.eventsQueue,
-		QueueRegion:                s.std.env("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION"),
 	}
-}
-
-// workerHolder lets health be asked before there is a worker.
-type workerHolder struct {
-	mu sync.Mutex
-	w  *worker.Worker
-}
-
-func (h *workerHolder) set(w *worker.Worker) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.w = w
-}
-
-func (h *workerHolder) get() *worker.Worker {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.w
-}
-
-func (h *workerHolder) health(registry *prometheus.Registry) telemetry.Health {
-	return telemetry.Health{
-		Live: func() error {
-			if w := h.get(); w != nil {
-				return w.Live()
-			}
-			return nil
-		},
-		Ready: func() error {
-			if w := h.get(); w != nil {
-				return w.Ready()
-			}
-			return errors.New("worker is starting")
-		},
-		Status: func() string {
-			if w := h.get(); w != nil {
-				return w.Status()
-			}
-			return "worker is starting\n"
-		},
-		Metrics: registry,
+	if !s.settings.ObserverEnabled {
+		return options // no queue, no events
 	}
-}
-
-// serveHealth opens the ports that were asked for and returns what closes them.
-func (s *workerStart) serveHealth(holder *workerHolder) (closeAll func(), err error) {
-	var addrs []string
-	if s.flags.healthcheck {
-		addrs = append(addrs, net.JoinHostPort(s.settings.WebserverHost, strconv.Itoa(s.settings.WebserverPort)))
+	options.Queue, options.QueueRegion = s.flags.eventsQueue, s.settings.ObserverQueueRegion
+	if options.Queue == "" {
+		options.Queue = s.settings.ObserverQueueName
+		options.QueueOptional = !s.settings.IsSet(queueSetting)
 	}
-	if s.settings.MetricsEnabled {
-		addrs = append(addrs, net.JoinHostPort("0.0.0.0", strconv.Itoa(s.settings.MetricsPort)))
-	}
-	var serving sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	closeAll = func() {
-		cancel()
-		serving.Wait()
-	}
-	for _, addr := range addrs {
-		server, err := telemetry.Listen(addr, holder.health(s.registry))
-		if err != nil {
-			closeAll()
-			return nil, &UserError{Message: err.Error(), Hint: "choose another port with PREFECT_WORKER_WEBSERVER_PORT (health) or PREFECT_CLIENT_METRICS_PORT (metrics)", Err: err}
-		}
-		serving.Go(func() {
-			if err := server.Serve(ctx); err != nil {
-				s.log.Error("Health checks are not served any more", "error", err)
-			}
-		})
-	}
-	return closeAll, nil
+	return options
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"faber/internal/launch"
+	"faber/internal/worker"
 
 	"github.com/spf13/cobra"
 )
@@ -58,7 +60,9 @@ func TestWrongInputToWorkerStart(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{"no pool", "", api, []string{"Missing required option '--pool' / '-p'.", "FABER_WORK_POOL"}},
+		{"limit counts", "-p x --limit-counts never", api, []string{`unknown --limit-counts "never"`, "running or launches"}},
+		{"no truth", "-p x --run-once=maybe", api, []string{`"maybe" is neither true nor false`}},
+		{"no number", "-p x --limit many", api, []string{`"many" is no whole number`}},
 		{"unknown flag", "-p x --nope", api, []string{"unknown flag: --nope", "faber worker start --help"}},
 		{"unexpected argument", "-p x y", api, []string{`unexpected argument "y"`}},
 		{"unknown type", "-p x -t docker", api, []string{`unknown worker type "docker"`, "ecs and process"}},
@@ -119,15 +123,120 @@ func prepared(t *testing.T, std *IO, args ...string) *workerStart {
 func TestLaunchersAndLogsTakeTheSettings(t *testing.T) {
 	std, _ := testIO(t, map[string]string{
 		"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE": "1234", "PREFECT_LOGGING_LEVEL": "WARNING",
-		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION": "eu-west-1",
+		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_REGION": "eu-west-1", "PREFECT_LOGGING_TO_API_BATCH_SIZE": "5678",
 	})
 	start := prepared(t, std, "-p", "x", "-t", "ecs", "--api-key-secret-arn", "key", "--api-auth-string-secret-arn", "auth", "--events-queue", "q", "--refuse-plaintext-credentials")
-	if l := start.newRunLog(); l.MaxLine != 1234 || l.MinLevel != slog.LevelWarn || l.Disabled {
+	if l := start.newRunLog(); l.MaxLine != 1234 || l.BatchSize != 5678 || l.MinLevel != slog.LevelWarn || l.Disabled {
 		t.Errorf("run log %d, %s, %t", l.MaxLine, l.MinLevel, l.Disabled)
 	}
 	o := start.ecsOptions("eu-central-1")
-	if o.Region != "eu-central-1" || o.SecretARN != "key" || o.AuthStringSecretARN != "auth" || !o.RefusePlaintextCredentials || o.Queue != "q" || o.QueueRegion != "eu-west-1" {
+	if o.Region != "eu-central-1" || o.SecretARN != "key" || o.AuthStringSecretARN != "auth" || !o.RefusePlaintextCredentials || o.Queue != "q" || o.QueueOptional || o.QueueRegion != "eu-west-1" {
 		t.Errorf("options %+v", o)
+	}
+}
+
+// TestTheQueueOfECSEvents: a flag, its variable, prefect-aws's setting, the
+// default that need not exist; and none at all.
+func TestTheQueueOfECSEvents(t *testing.T) {
+	const prefix = "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_"
+	for name, test := range map[string]struct {
+		env      map[string]string
+		args     []string
+		queue    string
+		optional bool
+		warning  string
+	}{
+		"default":  {map[string]string{}, nil, "prefect-ecs-tasks-events", true, ""},
+		"setting":  {map[string]string{prefix + "SQS_QUEUE_NAME": "theirs"}, nil, "theirs", false, ""},
+		"variable": {map[string]string{prefix + "SQS_QUEUE_NAME": "theirs", "FABER_EVENTS_QUEUE": "ours"}, nil, "ours", false, ""},
+		"flag":     {map[string]string{prefix + "SQS_QUEUE_NAME": "theirs", "FABER_EVENTS_QUEUE": "ours"}, []string{"--events-queue", "q"}, "q", false, ""},
+		"off":      {map[string]string{prefix + "ENABLED": "false"}, nil, "", false, ""},
+		"off all the same": {
+			map[string]string{prefix + "ENABLED": "false", "FABER_EVENTS_QUEUE": "ours"},
+			nil, "", false, "--events-queue is ignored: PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_ENABLED is false",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.env["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+			std, talk := testIO(t, test.env)
+			start := prepared(t, std, append([]string{"-p", "x", "-t", "ecs"}, test.args...)...)
+			if o := start.ecsOptions(""); o.Queue != test.queue || o.QueueOptional != test.optional {
+				t.Errorf("queue %q, optional %t", o.Queue, o.QueueOptional)
+			}
+			start.sayDoubts()
+			if !strings.Contains(talk.String(), test.warning) || test.warning == "" && talk.Len() > 0 {
+				t.Errorf("said %q", talk)
+			}
+		})
+	}
+}
+
+func TestHowMuchOutputIsForwarded(t *testing.T) {
+	const prefix = "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_FORWARD_CRASHED_RUN_LOGS"
+	for _, test := range []struct {
+		env  map[string]string
+		want int
+	}{
+		{map[string]string{}, 0},
+		{map[string]string{prefix + "_MAX_EVENTS": "7"}, 7},
+		{map[string]string{prefix: "no", prefix + "_MAX_EVENTS": "7"}, -1},
+	} {
+		test.env["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+		std, _ := testIO(t, test.env)
+		if got := prepared(t, std, "-p", "x", "-t", "ecs").workerOptions(nil, nil, nil).TailLines; got != test.want {
+			t.Errorf("%v: %d lines", test.env, got)
+		}
+	}
+}
+
+func TestTheLimitCountsWhatItIsToldTo(t *testing.T) {
+	for _, test := range []struct {
+		env  map[string]string
+		args []string
+		want worker.LimitCounts
+	}{
+		{map[string]string{}, nil, worker.LimitRunning},
+		{map[string]string{"FABER_LIMIT_COUNTS": "launches"}, nil, worker.LimitLaunches},
+		{map[string]string{"FABER_LIMIT_COUNTS": "launches"}, []string{"--limit-counts", "running"}, worker.LimitRunning},
+	} {
+		test.env["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+		std, _ := testIO(t, test.env)
+		if got := prepared(t, std, append([]string{"-p", "x", "-t", "ecs"}, test.args...)...).workerOptions(nil, nil, nil).LimitCounts; got != test.want {
+			t.Errorf("%v %v: %s", test.env, test.args, got)
+		}
+	}
+}
+
+// TestTheWorkPoolIsAskedFor on a terminal, or when --prompt says so.
+func TestTheWorkPoolIsAskedFor(t *testing.T) {
+	for _, test := range []struct {
+		terminal, in bool
+		prompt       string // of the command line
+		setting      string
+		typed        string
+		want         string // "" is the error
+	}{
+		{true, true, "", "", "pool\nmore", "pool"},
+		{true, true, "", "", " pool \r\n", "pool"},
+		{true, true, "", "", "", ""},
+		{true, false, "", "", "pool\n", ""},
+		{false, true, "", "", "pool\n", ""},
+		{true, true, "false", "", "pool\n", ""},
+		{true, true, "", "False", "pool\n", ""},
+		{false, false, "true", "False", "pool\n", "pool"},
+		{false, false, "", "True", "pool\n", "pool"},
+	} {
+		std, talk := testIO(t, map[string]string{})
+		std.In, std.IsTerminal, std.InIsTerminal = strings.NewReader(test.typed), test.terminal, test.in
+		f := workerFlags{prompt: test.prompt}
+		err := f.askPool(std, test.setting)
+		var problem *UserError
+		switch {
+		case test.want != "" && (err != nil || f.pool != test.want || !strings.Contains(talk.String(), "Work pool name: ")):
+			t.Errorf("%+v: %q, %v, said %q", test, f.pool, err, talk)
+		case test.want == "" && (!errors.As(err, &problem) || problem.Message != "Missing required option '--pool' / '-p'." || problem.Code != exitFailed):
+			t.Errorf("%+v: %q, %v", test, f.pool, err)
+		}
 	}
 }
 
@@ -136,7 +245,9 @@ func TestAMachineWithoutARegionMayServeECS(t *testing.T) {
 	for name, value := range map[string]string{"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none} {
 		t.Setenv(name, value)
 	}
-	std, talk := testIO(t, map[string]string{"PREFECT_API_URL": "http://127.0.0.1:1/api"})
+	std, _ := testIO(t, map[string]string{"PREFECT_API_URL": "http://127.0.0.1:1/api"})
+	talk := newWatched("No AWS region is configured")
+	std.Err = talk // the launcher looks for its queue meanwhile, and says so
 	launcher, err := prepared(t, std, "-p", "x", "-t", "ecs").newLauncher(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +257,7 @@ func TestAMachineWithoutARegionMayServeECS(t *testing.T) {
 		t.Errorf("said %q", text)
 	}
 	_, err = launcher.Find(t.Context(), launch.Pool{ID: "pool", Name: "pool"})
-	if err == nil || !strings.Contains(err.Error(), "No AWS region is configured.") {
+	if err == nil || !strings.Contains(err.Error(), "You must specify a region") {
 		t.Errorf("where one is needed: %v", err)
 	}
 }
@@ -155,8 +266,8 @@ func TestWorkerStartTakesTheEnvironment(t *testing.T) {
 	env := map[string]string{
 		"FABER_WORK_POOL": "pool", "FABER_WORKER_TYPE": "process", "FABER_WORKER_NAME": "w", "FABER_LIMIT": "7",
 		"FABER_WITH_HEALTHCHECK": "true", "FABER_API_KEY_SECRET_ARN": "arn", "FABER_API_AUTH_STRING_SECRET_ARN": "other arn", "FABER_REFUSE_PLAINTEXT_CREDENTIALS": "true",
-		"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "theirs", "PREFECT_WORKER_PREFETCH_SECONDS": "33",
-		"PREFECT_API_URL": "http://127.0.0.1:1/api",
+		"PREFECT_WORKER_PREFETCH_SECONDS": "33",
+		"PREFECT_API_URL":                 "http://127.0.0.1:1/api",
 	}
 	std, _ := testIO(t, env)
 	start := func(args ...string) *workerStart {
@@ -164,7 +275,7 @@ func TestWorkerStartTakesTheEnvironment(t *testing.T) {
 		return prepared(t, std, args...)
 	}
 	f := start().flags
-	if f.pool != "pool" || f.typ != "process" || f.name != "w" || f.limit != 7 || !f.healthcheck || f.keySecretARN != "arn" || f.authSecretARN != "other arn" || !f.refusePlaintext || f.eventsQueue != "theirs" || f.prefetch != 33 {
+	if f.pool != "pool" || f.typ != "process" || f.name != "w" || f.limit != 7 || !f.healthcheck || f.keySecretARN != "arn" || f.authSecretARN != "other arn" || !f.refusePlaintext || f.prefetch != 33 {
 		t.Errorf("flags %+v", f)
 	}
 	env["FABER_EVENTS_QUEUE"] = "ours"
@@ -179,7 +290,7 @@ func TestEveryFlagOfWorkerStartHasHelp(t *testing.T) {
 	if code := Main(t.Context(), []string{"worker", "start", "--help"}, std); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	for flag := range strings.FieldsSeq("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --api-auth-string-secret-arn --refuse-plaintext-credentials --log-format -n, -p, -q, -t, -l,") {
+	for flag := range strings.FieldsSeq("--name --pool --work-queue --type --prefetch-seconds --run-once --limit --with-healthcheck --install-policy --base-job-template --create-pool-if-not-found --profile --submit-limit --events-queue --api-key-secret-arn --api-auth-string-secret-arn --refuse-plaintext-credentials --log-format --limit-counts --prompt -n, -p, -q, -t, -l,") {
 		if !strings.Contains(talk.String(), flag) {
 			t.Errorf("no %s in the help", flag)
 		}
