@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -31,6 +32,9 @@ func readAt(document any, depth int) (any, error) {
 	case nil, bool, string, json.Number:
 		return document, nil
 	case float64:
+		if math.IsInf(document, 0) || math.IsNaN(document) {
+			return nil, fmt.Errorf("cannot be read: %v is no JSON", document)
+		}
 		return json.Number(floatText(document)), nil
 	case []any:
 		return readList(document, depth)
@@ -144,6 +148,43 @@ func plain(value any) any {
 		return out
 	default:
 		return value
+	}
+}
+
+// encode writes a value as JSON text, in its order.
+func encode(value any) json.RawMessage {
+	var b bytes.Buffer
+	encodeInto(&b, value)
+	return b.Bytes()
+}
+
+func encodeInto(b *bytes.Buffer, value any) {
+	switch value := value.(type) {
+	case *object:
+		separator := byte('{')
+		for key, item := range value.all() {
+			b.WriteByte(separator)
+			encodeInto(b, key)
+			b.WriteByte(':')
+			encodeInto(b, item)
+			separator = ','
+		}
+		if separator == '{' {
+			b.WriteByte('{')
+		}
+		b.WriteByte('}')
+	case []any:
+		b.WriteByte('[')
+		for i, item := range value {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			encodeInto(b, item)
+		}
+		b.WriteByte(']')
+	default:
+		text, _ := json.Marshal(value) // a scalar that was read as JSON
+		b.Write(text)
 	}
 }
 

@@ -99,16 +99,18 @@ func checkProblems(t *testing.T, err error) {
 			t.Errorf("incomplete: %+v", problem)
 		}
 	}
-	if text := err.Error(); len(text) > maxShown*(3*maxPart+100) {
-		t.Errorf("a message of %d bytes", len(text))
+	for _, text := range []string{err.Error(), problems.Exception("M")} {
+		if text == "" || len(text) > maxShown*(3*maxPart+100) {
+			t.Errorf("a message of %d bytes", len(text))
+		}
 	}
 }
 
 // checkResolved: the typed fields are those of the configuration, which is JSON.
 func checkResolved(t *testing.T, got *Resolved) {
 	t.Helper()
-	if _, err := json.Marshal(got.Configuration); err != nil {
-		t.Error(err)
+	if _, err := json.Marshal(got.Configuration); err != nil || !json.Valid(got.Document) {
+		t.Errorf("no JSON: %v", err)
 	}
 	env, _ := got.Configuration["env"].(map[string]any)
 	names := slices.Clone(got.Unset)
@@ -165,7 +167,7 @@ func TestHostileInput(t *testing.T) {
 		{"many labels of a wrong type", template(`{"labels":"{{ l }}"}`), `{"l":` + object("k", "1", many) + `}`, "and 29900 more"},
 		{"many blocks that are missing", template(`{"x":` + list(`"{{ prefect.blocks.a.b }}"`, many) + `}`), "", "and 29900 more"},
 		{"braces that never close", template(`{"x":"` + strings.Repeat("{{ ", many) + strings.Repeat("{", many) + strings.Repeat("a", many) + `"}`), "", ""},
-		{"long names of what is wrong", template(`{"labels":{"` + strings.Repeat("k", many) + `":"{{ prefect.blocks.` + strings.Repeat("n", many) + ` }}"}}`), "", "Invalid block placeholder"},
+		{"long names of what is wrong", template(`{"labels":{"` + strings.Repeat("k", many) + `":"{{ prefect.blocks.` + strings.Repeat("n", many) + ` }}"}}`), "", "is no reference to a block"},
 		{"a number of many digits", template(`{"x":"<{{ v }}>","y":"{{ v }}"}`), `{"v":` + strings.Repeat("1", many) + `.5e7}`, ""},
 		{"all keys the same", template(`{"x":{` + strings.TrimSuffix(strings.Repeat(`"k":1,`, many), ",") + `}}`), "", ""},
 	}

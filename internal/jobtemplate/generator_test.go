@@ -21,7 +21,7 @@ type generator struct {
 	*rand.Rand
 
 	used     map[string]bool // what the case uses
-	mistakes bool            // whether the case is to have mistakes
+	mistake  string          // the mistake that the case is to have, "any" for several
 	mistaken int             // how many it has
 	names    []string        // variables that have a value somewhere
 }
@@ -76,7 +76,12 @@ var (
 
 func newGenerator(seed uint64, i int) *generator {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, uint64(i))), used: map[string]bool{}}
-	g.mistakes = g.chance(22)
+	switch n := g.IntN(100); {
+	case n < 5:
+		g.mistake = anyMistake
+	case n < 40:
+		g.mistake = pick(g, genMistakes...)
+	}
 	return g
 }
 
@@ -84,10 +89,34 @@ func (g *generator) uses(what string) { g.used[what] = true }
 
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
-// mistake reports, rarely and only in cases that are to have some, that
-// something is to be wrong here.
-func (g *generator) mistake(what string, percent int) bool {
-	if !g.mistakes || !g.chance(percent) {
+// genMistakes are all that g.errs is asked for.
+var genMistakes = []string{
+	"$ref that is no object",
+	"$ref to nothing",
+	"block path to nowhere",
+	"block that is missing",
+	"block without a name",
+	"dotted names in each other's way",
+	"env default of a wrong type",
+	"env of a wrong type",
+	"labels of a wrong type",
+	"malformed template",
+	"object or list of a block in text",
+	"property that is no object",
+	"typed field of the template of a wrong type",
+	"command of a wrong type",
+	"name of a wrong type",
+}
+
+const anyMistake = "any"
+
+// errs reports that something is to be wrong here, once as a rule.
+func (g *generator) errs(what string) bool {
+	switch {
+	case g.mistake == what && g.chance(50):
+		g.mistake = ""
+	case g.mistake == anyMistake && g.chance(8):
+	default:
 		return false
 	}
 	g.uses("mistake: " + what)
@@ -240,11 +269,11 @@ func (g *generator) typedVariables(deployment, run, properties *object) {
 		properties.set("command", g.property("default command"))
 	}
 	for _, name := range []string{"command", "name"} {
-		if g.mistake(name+" of a wrong type", 6) {
+		if g.errs(name + " of a wrong type") {
 			pick(g, deployment, run).set(name, pick[any](g, json.Number("5"), true, []any{"x"}, newObject(), json.Number("1.5")))
 		}
 	}
-	if g.mistake("labels of a wrong type", 8) {
+	if g.errs("labels of a wrong type") {
 		pick(g, deployment, run).set("labels", pick[any](g, nil, "text", []any{}, json.Number("1"), g.labels(true)))
 	}
 }
@@ -308,10 +337,10 @@ func (g *generator) envVariables(deployment, run, properties *object) {
 	if g.chance(30) {
 		deployment.set("other_env", g.env(1))
 	}
-	if g.mistake("env of a wrong type", 10) {
+	if g.errs("env of a wrong type") {
 		pick(g, deployment, run).set("env", pick[any](g, nil, "text", json.Number("0"), json.Number("3"), true, []any{"abc"}, []any{nil}, []any{[]any{"x"}}))
 	}
-	if g.mistake("env default of a wrong type", 5) {
+	if g.errs("env default of a wrong type") {
 		properties.set("env", g.property(pick[any](g, "text", json.Number("1"), []any{"A"}, true)))
 	}
 }
@@ -337,7 +366,7 @@ func (g *generator) dotted(layer *object) {
 		_, also := layer.get(splitPath(key)[0])
 		g.usesIf(also, "dotted and nested")
 	}
-	if g.mistake("dotted names in each other's way", 12) {
+	if g.errs("dotted names in each other's way") {
 		layer.set("way.x", json.Number("1"))
 		layer.set("way.x.y", json.Number("2"))
 	}
@@ -368,7 +397,7 @@ func (g *generator) configuration() *object {
 	default:
 		g.uses("env: absent from template")
 	}
-	if g.mistake("typed field of the template of a wrong type", 8) {
+	if g.errs("typed field of the template of a wrong type") {
 		c.set(pick(g, "command", "labels", "env", "name"), pick[any](g, json.Number("1"), []any{}, true))
 	}
 	return g.reordered(c)
@@ -420,10 +449,10 @@ func (g *generator) templateValue(depth int) any {
 
 // spoil makes the template itself wrong, rarely.
 func (g *generator) spoil(template, properties *object) {
-	if g.mistake("property that is no object", 5) {
+	if g.errs("property that is no object") {
 		properties.set("spoiled", pick[any](g, true, nil, json.Number("1"), "the default", []any{"default"}, []any{}, "text"))
 	}
-	if g.mistake("malformed template", 4) {
+	if g.errs("malformed template") {
 		if g.chance(50) {
 			template.set(pick(g, "job_configuration", "variables"), pick[any](g, nil, []any{}, "text"))
 			return

@@ -2,7 +2,6 @@ package jobtemplate
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -14,11 +13,11 @@ func (g *generator) reference() any {
 		g.uses("$ref")
 		ref, id := newObject(), newObject()
 		id.set("block_document_id", pick[any](g, "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222", nil, ""))
-		if g.mistake("$ref to nothing", 20) {
+		if g.errs("$ref to nothing") {
 			id.set("block_document_id", pick[any](g, "00000000-0000-4000-8000-000000000000", []any{"x"}))
 		}
 		ref.set("$ref", id)
-		if g.mistake("$ref that is no object", 20) {
+		if g.errs("$ref that is no object") {
 			ref.set("$ref", pick[any](g, "#/definitions/x", nil, []any{}, json.Number("1")))
 		}
 		if g.chance(20) {
@@ -43,15 +42,19 @@ func (g *generator) variablePlaceholder() string {
 // scalarBlock names a block's field that may stand in text.
 func (g *generator) scalarBlock() string {
 	switch {
-	case g.mistake("block that is missing", 12):
+	case g.errs("block that is missing"):
 		return pick(g, "prefect.blocks.secret.gone", "prefect.blocks.none.s")
-	case g.mistake("block path to nowhere", 12):
+	case g.errs("block path to nowhere"):
 		return pick(g, "prefect.blocks.json.j.q", "prefect.blocks.docker.d.tag.x", "prefect.blocks.json.list[9].x", "prefect.blocks.secret.s.")
-	case g.mistake("block without a name", 6):
+	case g.errs("block without a name"):
 		return "prefect.blocks.secret"
-	case g.mistake("object or list of a block in text", 12):
+	case g.errs("object or list of a block in text"):
 		return pick(g, "prefect.blocks.docker.d", "prefect.blocks.json.list", "prefect.blocks.json.j.z")
 	}
+	return g.soundBlock()
+}
+
+func (g *generator) soundBlock() string {
 	name := pick(g, "secret.a", "secret.s", "secret.s.value", "secret.nothing", "secret.refers", "json.j.z[1].k", "json.j.value.a", "json.j.values", "json.list.0", "json.list.value[-1]",
 		"json.list[1]", "docker.d.image", "docker.d.nested.x", "docker.größe.n", "prefect.blocks.secret.s", "docker.v.value", "docker.v.other[-1][-1]", "secret.s.value[0]", "secret.s.0")
 	if name == "json.list[1]" {
@@ -179,7 +182,10 @@ func (g *generator) scalar(name string) any {
 // depends on where it ends up.
 func (g *generator) reading(name string) string {
 	g.uses("value that refers")
-	refers := []string{g.variablePlaceholder(), g.scalarBlock(), "$FABER_A", "$FABER_EMPTY"}
+	refers := []string{g.variablePlaceholder(), g.soundBlock(), "$FABER_A", "$FABER_EMPTY"}
+	if g.chance(5) {
+		refers = []string{g.scalarBlock()}
+	}
 	if name != "a" {
 		refers = append(refers, "a", "a")
 	}
@@ -197,43 +203,5 @@ func (g *generator) number() json.Number {
 	default:
 		return json.Number(pick(g, "0", "-0", "1.0", "-0.0", "1.50", "1e3", "1E3", "1e16", "1e15", "1e-4", "1e-5", "123456789012345678901234567890", "0.1", "1e22", "5e-324",
 			"1.7976931348623157e308", "1E+2", "100000000000000000000.0", "9007199254740993", "1e999", "-1e999", "1e-400"))
-	}
-}
-
-// encode writes a value as JSON text, in its order.
-func encode(value any) json.RawMessage {
-	var b strings.Builder
-	encodeInto(&b, value)
-	return json.RawMessage(b.String())
-}
-
-func encodeInto(b *strings.Builder, value any) {
-	switch value := value.(type) {
-	case *object:
-		b.WriteByte('{')
-		for i, key := range value.keys {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			encodeInto(b, key)
-			b.WriteByte(':')
-			encodeInto(b, value.value(key))
-		}
-		b.WriteByte('}')
-	case []any:
-		b.WriteByte('[')
-		for i, item := range value {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			encodeInto(b, item)
-		}
-		b.WriteByte(']')
-	default:
-		text, err := json.Marshal(value)
-		if err != nil {
-			panic(fmt.Sprintf("%v: %v", value, err))
-		}
-		b.Write(text)
 	}
 }

@@ -199,6 +199,7 @@ func TestTypedFields(t *testing.T) {
 	}
 	want := &Resolved{
 		Configuration: got.Configuration,
+		Document:      json.RawMessage(`{"env":{"B":true,"N":null,"A":1,"L":[1]},"labels":{"team":"data"},"command":"","name":"{{ ctx.flow.name }}-{{ ctx.flow_run.tags[0] }}-{{ ctx.no }}"}`),
 		Env:           []EnvVar{{"B", "True"}, {"A", "1"}, {"L", "[1]"}},
 		Unset:         []string{"N"},
 		Labels:        map[string]string{"team": "data"},

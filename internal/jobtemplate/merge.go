@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // layers are the variables of one job: each layer by itself, lowest first, and
@@ -50,7 +49,7 @@ func variableAt(name string) *path { return (*path)(nil).key("job_variables").ke
 func overlayEnv(problems *Problems, template *object, env any, at *path, origin string) *object {
 	above, ok := env.(*object)
 	if !ok {
-		problems.add(at, typeError, mustBe("an object", env), origin)
+		problems.add(at, raise(typeError, "unsupported operand type(s) for |: 'dict' and '%s'", pythonType(env)), mustBe("an object", env), origin)
 		return template
 	}
 	below, _ := template.value("env").(*object)
@@ -68,9 +67,9 @@ func (l layers) combine(problems *Problems) *object {
 	run := l.run
 	if env, ok := variables.value("env").(*object); ok {
 		if above, given := run.get("env"); given {
-			merged, class := updated(env, above)
-			if class != "" {
-				problems.add(variableAt("env"), class, mustBe("an object", above), ofLayer(ofRun, "env"))
+			merged, raised := updated(env, above)
+			if raised.class != "" {
+				problems.add(variableAt("env"), raised, mustBe("an object", above), ofLayer(ofRun, "env"))
 			}
 			variables.set("env", merged)
 			run = run.without("env")
@@ -81,60 +80,63 @@ func (l layers) combine(problems *Problems) *object {
 }
 
 // updated is an object with what Python's dict.update takes laid over it:
-// another object, or a list of pairs. Else it names the exception.
-func updated(o *object, above any) (*object, string) {
+// another object, or a list of pairs. Else there is an exception.
+func updated(o *object, above any) (*object, exception) {
 	out := o.clone()
 	switch above := above.(type) {
 	case *object:
 		out.setAll(above)
 	case []any:
-		for _, item := range above {
-			key, value, class := pair(item)
-			if class != "" {
-				return o, class
+		for i, item := range above {
+			key, value, raised := pair(i, item)
+			if raised.class != "" {
+				return o, raised
 			}
 			out.set(key, value)
 		}
 	case string:
 		if above != "" { // its characters are no pairs
-			return o, valueError
+			return o, notAPair(0, 1)
 		}
 	default:
-		return o, typeError
+		return o, raise(typeError, "'%s' object is not iterable", pythonType(above))
 	}
-	return out, ""
+	return out, exception{}
 }
 
 // pair reads two values as Python does from any sequence: a list, the
 // characters of a text, the keys of an object.
-func pair(item any) (key string, value any, class string) {
+func pair(index int, item any) (key string, value any, raised exception) {
 	var two []any
 	switch item := item.(type) {
 	case []any:
 		two = item
 	case string:
-		if utf8.RuneCountInString(item) == 2 {
-			_, size := utf8.DecodeRuneInString(item)
-			two = []any{item[:size], item[size:]}
+		for _, r := range item {
+			two = append(two, string(r))
 		}
 	case *object:
 		for key := range item.all() {
 			two = append(two, key)
 		}
 	default:
-		return "", nil, typeError
+		return "", nil, raise(typeError, "cannot convert dictionary update sequence element #%d to a sequence", index)
 	}
 	if len(two) != 2 {
-		return "", nil, valueError
+		return "", nil, notAPair(index, len(two))
 	}
 	switch key := two[0].(type) {
 	case string:
-		return key, two[1], ""
+		return key, two[1], exception{}
 	case []any, *object:
-		return "", nil, typeError // cannot be a key
+		return "", nil, raise(typeError, "unhashable type: '%s'", pythonType(key))
 	default:
-		return "", nil, validationError // can be one, but names no variable
+		return "", nil, exception{validationError, "Input should be a valid string"} // a key, but of no variable
 	}
+}
+
+func notAPair(index, length int) exception {
+	return raise(valueError, "dictionary update sequence element #%d has length %d; 2 is required", index, length)
 }
 
 // expandDotted turns {"env.FOO": 1} into {"env": {"FOO": 1}} and lays the plain
@@ -149,9 +151,9 @@ func (l layers) expandDotted(problems *Problems, variables *object) *object {
 		parts := splitPath(key)
 		switch {
 		case len(parts) > maxDepth:
-			problems.add(variableAt(key), recursionError, fmt.Sprintf("is a name of more than %d parts", maxDepth), "")
+			problems.add(variableAt(key), exceptionOf(errTooDeep), fmt.Sprintf("is a name of more than %d parts", maxDepth), "")
 		case !expanded.setPath(parts, value):
-			problems.add(variableAt(key), typeError, "a part of this name already has a value that is not an object", l.giver(key))
+			problems.add(variableAt(key), standsInTheWay(parts), "a part of this name already has a value that is not an object", l.giver(key))
 		}
 	}
 	for key, value := range variables.all() {
@@ -166,6 +168,14 @@ func (l layers) expandDotted(problems *Problems, variables *object) *object {
 		expanded.set(key, value)
 	}
 	return expanded
+}
+
+func standsInTheWay(parts []string) exception {
+	list := make([]any, len(parts))
+	for i, part := range parts {
+		list[i] = part
+	}
+	return raise(typeError, "Key path exists and contains a non-dict value: %s", textOf(list))
 }
 
 // giver is the layer whose value a variable of the deployment or run has.

@@ -15,9 +15,12 @@ type Problem struct {
 	// Origin is who gave the value that is wrong, e.g. job variable "labels" of
 	// the deployment. It is empty where Path says it already.
 	Origin string
-	// Class is the exception that Prefect's worker raises over the same: its
-	// state messages begin with the name, and automations look for it.
+	// Class and Text are the exception that Prefect's worker raises over the same,
+	// and what it says.
 	Class string
+	Text  string
+
+	field string // what Python's validation calls the place
 }
 
 func (p Problem) String() string {
@@ -40,14 +43,14 @@ type Problems struct {
 const (
 	maxShown = 100
 	maxPart  = 1000
+	maxQuote = 200 // of what a message quotes
 )
 
-// clip keeps a text that is quoted in a message short.
-func clip(s string) string {
-	if len(s) <= maxPart {
+func clip(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	cut := maxPart
+	cut := limit
 	for !utf8.RuneStart(s[cut]) {
 		cut--
 	}
@@ -67,30 +70,8 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Names of Python's and Prefect's exceptions.
-const (
-	attributeError  = "AttributeError"
-	httpStatusError = "PrefectHTTPStatusError"
-	keyError        = "KeyError"
-	memoryError     = "MemoryError"
-	notFoundError   = "ObjectNotFound"
-	recursionError  = "RecursionError"
-	typeError       = "TypeError"
-	validationError = "ValidationError"
-	valueError      = "ValueError"
-)
-
-// Class is the exception that Prefect's worker would have ended with: that of
-// the first problem.
-func (p *Problems) Class() string {
-	if len(p.List) == 0 {
-		return ""
-	}
-	return p.List[0].Class
-}
-
 // add notes the first problem of a place: what follows from it is not news.
-func (p *Problems) add(at *path, class, message, origin string) {
+func (p *Problems) add(at *path, raised exception, message, origin string) {
 	where := at.String()
 	if p.seen[where] {
 		return
@@ -99,17 +80,20 @@ func (p *Problems) add(at *path, class, message, origin string) {
 		p.seen = map[string]bool{}
 	}
 	p.seen[where] = true
-	p.List = append(p.List, Problem{Path: clip(where), Message: clip(message), Origin: clip(origin), Class: class})
+	p.List = append(p.List, Problem{
+		Path: clip(where, maxPart), Message: clip(message, maxPart), Origin: clip(origin, maxPart),
+		Class: raised.class, Text: clip(raised.text, maxPart), field: clip(at.field(), maxPart),
+	})
 }
 
 // addTraced is add for a problem whose origin takes some looking: those that are
 // not shown go without.
-func (p *Problems) addTraced(at *path, class, message string, origin func(*path) string) {
+func (p *Problems) addTraced(at *path, raised exception, message string, origin func(*path) string) {
 	from := ""
 	if len(p.List) < maxShown {
 		from = origin(at)
 	}
-	p.add(at, class, message, from)
+	p.add(at, raised, message, from)
 }
 
 func (p *Problems) err() error {

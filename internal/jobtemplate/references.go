@@ -23,8 +23,8 @@ type found[T any] struct {
 	ok    bool
 }
 
-func (r *references) problem(at *path, class, message string) {
-	r.problems.addTraced(at, class, message, r.origin)
+func (r *references) problem(at *path, raised exception, message string) {
+	r.problems.addTraced(at, raised, message, r.origin)
 }
 
 // resolveBlocks replaces {"$ref": {"block_document_id": …}} and block
@@ -38,7 +38,7 @@ func (r *references) resolveBlocks(ctx context.Context, value any, at *path) (an
 		if reference, ok := value.get("$ref"); ok {
 			ref, ok := reference.(*object)
 			if !ok {
-				r.problem(at.key("$ref"), attributeError, mustBe("an object", reference))
+				r.problem(at.key("$ref"), lacks(reference, "get"), mustBe("an object", reference))
 				return value, nil
 			}
 			if id := ref.value("block_document_id"); truthy(id) {
@@ -92,12 +92,12 @@ func (r *references) eachItem(value any, at *path, resolve func(any, *path) (any
 func (r *references) blockByID(ctx context.Context, id any, at *path) (any, error) {
 	key, ok := id.(string)
 	if !ok {
-		class := httpStatusError
+		raised := exception{class: httpStatusError}
 		switch id.(type) {
 		case []any, *object:
-			class = typeError
+			raised = raise(typeError, "unhashable type: '%s'", pythonType(id))
 		}
-		r.problem(at, class, "$ref.block_document_id "+mustBe("a string", id))
+		r.problem(at, raised, "$ref.block_document_id "+mustBe("a string", id))
 		return nil, nil
 	}
 	data, ok, err := r.readBlock(key, func() (map[string]any, error) { return r.source.BlockDocument(ctx, key) })
@@ -105,15 +105,18 @@ func (r *references) blockByID(ctx context.Context, id any, at *path) (any, erro
 		return nil, fmt.Errorf("read block %s: %w", key, err)
 	}
 	if !ok {
-		r.problem(at, notFoundError, fmt.Sprintf("Block not found: ID '%s'. %s", key, blockIsGone))
+		r.problem(at, raise(notFoundError, "Block not found: ID '%s'. %s", key, blockIsGone), fmt.Sprintf("there is no block with the ID %s: %s", clip(key, maxQuote), fixBlock))
 		return nil, nil
 	}
 	return data, nil
 }
 
-// blockIsGone is what Prefect's worker says of it.
-const blockIsGone = "This block was referenced in your deployment or work pool configuration but no longer exists. " +
-	"It may have been deleted. Please check your configuration or create a new block."
+// What Prefect's worker says of a block that is gone, and what is to be done.
+const (
+	blockIsGone = "This block was referenced in your deployment or work pool configuration but no longer exists. " +
+		"It may have been deleted. Please check your configuration or create a new block."
+	fixBlock = "create it again, or take the reference out"
+)
 
 func (r *references) blocksInText(ctx context.Context, s string, at *path) (any, error) {
 	if !r.work.spend(nodeWork + len(s)) {
@@ -152,8 +155,9 @@ func (r *references) blockText(ctx context.Context, p segment, template string, 
 	}
 	switch value.(type) {
 	case *object, []any:
-		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. %s is %s, which cannot stand inside text: name one of its fields.",
-			template, p.text, kindOf(value)))
+		raised := raise(valueError, "Invalid template: %s. Block placeholder %s resolved to a %s, which cannot be used for inline string substitution. "+
+			"Resolve a scalar attribute instead (e.g., '.value' or '.url').", quoted(template), quoted(p.text), pythonType(value))
+		r.problem(at, raised, fmt.Sprintf("%s is %s, which cannot stand inside text: name one of its fields", clip(p.text, maxQuote), kindOf(value)))
 		return "", nil
 	default:
 		return textOf(value), nil
@@ -165,7 +169,8 @@ func (r *references) blockText(ctx context.Context, p segment, template string, 
 func (r *references) blockValue(ctx context.Context, p segment, template string, at *path) (any, bool, error) {
 	parts := strings.SplitN(strings.ReplaceAll(p.name, blockPrefix, ""), ".", 3)
 	if len(parts) < 2 {
-		r.problem(at, valueError, fmt.Sprintf("Invalid block placeholder format: '%s'. Expected format: prefect.blocks.<block-type-slug>.<block-document-name>", p.name))
+		r.problem(at, raise(valueError, "Invalid block placeholder format: '%s'. Expected format: prefect.blocks.<block-type-slug>.<block-document-name>", p.name),
+			clip(p.text, maxQuote)+" is no reference to a block: it must be prefect.blocks.<block-type-slug>.<block-document-name>")
 		return nil, false, nil
 	}
 	slug, name := parts[0], parts[1]
@@ -176,7 +181,8 @@ func (r *references) blockValue(ctx context.Context, p segment, template string,
 		return nil, false, fmt.Errorf("read block %s of type %s: %w", name, slug, err)
 	}
 	if !ok {
-		r.problem(at, notFoundError, fmt.Sprintf("Block not found: '%s' of type '%s'. %s", name, slug, blockIsGone))
+		r.problem(at, raise(notFoundError, "Block not found: '%s' of type '%s'. %s", name, slug, blockIsGone),
+			fmt.Sprintf("there is no block '%s' of type '%s': %s", clip(name, maxQuote), clip(slug, maxQuote), fixBlock))
 		return nil, false, nil
 	}
 	keypath := ""
@@ -185,7 +191,8 @@ func (r *references) blockValue(ctx context.Context, p segment, template string,
 	}
 	value, ok := r.blockField(data, keypath, len(parts) == 3)
 	if !ok {
-		r.problem(at, valueError, fmt.Sprintf("Invalid template: '%s'. Could not resolve the keypath in the block document data.", template))
+		r.problem(at, raise(valueError, "Invalid template: %s. Could not resolve the keypath in the block document data.", quoted(template)),
+			fmt.Sprintf("%s names a field that block '%s' of type '%s' does not have", clip(p.text, maxQuote), clip(name, maxQuote), clip(slug, maxQuote)))
 		return nil, false, nil
 	}
 	return value, true, nil

@@ -1,6 +1,9 @@
 package jobtemplate
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // Input is what a template is resolved with. The documents are JSON objects:
 // json.RawMessage or map[string]any, or nothing.
@@ -28,11 +31,13 @@ type Resolved struct {
 	// Configuration is the whole job_configuration, resolved. The fields below
 	// stand in it, too, as they were before typing.
 	Configuration map[string]any
-	Env           []EnvVar          // in the configured order: template, pool, deployment, run
-	Unset         []string          // names that env sets to null: they are to be removed from any environment below
-	Labels        map[string]string // configured labels only
-	Command       string            // "" when none is configured
-	Name          string            // "" when none is configured
+	// Document is the same as JSON text, which has the order of its keys.
+	Document json.RawMessage
+	Env      []EnvVar          // in the configured order: template, pool, deployment, run
+	Unset    []string          // names that env sets to null: they are to be removed from any environment below
+	Labels   map[string]string // configured labels only
+	Command  string            // "" when none is configured
+	Name     string            // "" when none is configured
 }
 
 // Resolve fills the template. Everything wrong with template and variables is
@@ -55,13 +60,14 @@ func (t *Template) Resolve(ctx context.Context, in Input) (*Resolved, error) {
 	}
 	root := top.key("job_configuration")
 	if !left.spend(0) {
-		problems.add(root, memoryError, "is too large once its placeholders are filled", "")
+		problems.add(root, exception{class: memoryError}, "is too large once its placeholders are filled", "")
 	}
 	out := typed(&problems, trace, configuration, root)
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
 	out.Configuration, _ = plain(configuration).(map[string]any)
+	out.Document = encode(configuration)
 	context := newObject()
 	context.set("ctx", names)
 	fill.variables = context
@@ -92,15 +98,16 @@ func fillAll(ctx context.Context, problems *Problems, fill filler, trace tracer,
 // typed reads the fields that every kind of job has, in the order in which
 // Prefect's worker stumbles over them.
 func typed(problems *Problems, trace tracer, configuration *object, root *path) *Resolved {
-	must := func(value any, at *path, class, want string, ok bool) {
+	must := func(value any, at *path, raised exception, want string, ok bool) {
 		if !ok {
-			problems.addTraced(at, class, mustBe(want, value), trace.origin)
+			problems.addTraced(at, raised, mustBe(want, value), trace.origin)
 		}
 	}
+	notText, notObject := exception{validationError, "Input should be a valid string"}, exception{validationError, "Input should be a valid dictionary"}
 	out := &Resolved{Labels: map[string]string{}}
 	if value, given := configuration.get("env"); given {
 		env, ok := value.(*object)
-		must(value, root.key("env"), attributeError, "an object", ok)
+		must(value, root.key("env"), lacks(value, "items"), "an object", ok)
 		for name, value := range env.all() {
 			if value == nil {
 				out.Unset = append(out.Unset, name)
@@ -112,16 +119,16 @@ func typed(problems *Problems, trace tracer, configuration *object, root *path) 
 	text := func(key string) string {
 		value := configuration.value(key)
 		s, ok := value.(string)
-		must(value, root.key(key), validationError, "a string", ok || value == nil)
+		must(value, root.key(key), notText, "a string", ok || value == nil)
 		return s
 	}
 	out.Command = text("command")
 	if value, given := configuration.get("labels"); given {
 		labels, ok := value.(*object)
-		must(value, root.key("labels"), validationError, "an object", ok)
+		must(value, root.key("labels"), notObject, "an object", ok)
 		for name, value := range labels.all() {
 			label, ok := value.(string)
-			must(value, root.key("labels").key(name), validationError, "a string", ok)
+			must(value, root.key("labels").key(name), notText, "a string", ok)
 			out.Labels[name] = label
 		}
 	}

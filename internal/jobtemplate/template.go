@@ -50,10 +50,13 @@ func Parse(base any) (*Template, error) {
 		return nil, err
 	}
 	var root *path
-	t := &Template{configuration: require(&problems, document, root, "job_configuration")}
-	if schema := require(&problems, document, root, "variables"); schema != nil {
+	configuration, hasConfiguration := require(&problems, document, root, "job_configuration")
+	variables, hasVariables := require(&problems, document, root, "variables")
+	t := &Template{}
+	if schema := mustBeObject(&problems, variables, hasVariables, root.key("variables")); schema != nil {
 		t.defaults = schemaDefaults(&problems, schema)
 	}
+	t.configuration = mustBeObject(&problems, configuration, hasConfiguration, root.key("job_configuration"))
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
@@ -64,32 +67,35 @@ func Parse(base any) (*Template, error) {
 func readObject(problems *Problems, document any, at *path) *object {
 	value, err := read(document)
 	if err != nil {
-		problems.add(at, classOf(err), err.Error(), "")
+		problems.add(at, exceptionOf(err), err.Error(), "")
 		return nil
 	}
 	o, ok := value.(*object)
 	if !ok && value != nil {
-		problems.add(at, validationError, mustBe("an object", value), "")
+		problems.add(at, exception{validationError, "Input should be a valid dictionary"}, mustBe("an object", value), "")
 	}
 	return o
 }
 
-func classOf(err error) string {
+func exceptionOf(err error) exception {
 	if errors.Is(err, errTooDeep) {
-		return recursionError
+		return exception{recursionError, "maximum recursion depth exceeded"}
 	}
-	return valueError
+	return exception{valueError, err.Error()}
 }
 
-func require(problems *Problems, base *object, root *path, key string) *object {
+func require(problems *Problems, base *object, root *path, key string) (any, bool) {
 	value, ok := base.get(key)
 	if !ok {
-		problems.add(root.key(key), keyError, "is missing from the base job template", "")
-		return nil
+		problems.add(root.key(key), raise(keyError, "'%s'", key), "is missing from the base job template", "")
 	}
+	return value, ok
+}
+
+func mustBeObject(problems *Problems, value any, present bool, at *path) *object {
 	o, ok := value.(*object)
-	if !ok {
-		problems.add(root.key(key), attributeError, mustBe("an object", value), "")
+	if !ok && present {
+		problems.add(at, lacks(value, "get"), mustBe("an object", value), "")
 	}
 	return o
 }
@@ -106,7 +112,7 @@ func schemaDefaults(problems *Problems, schema *object) *object {
 	at := (*path)(nil).key("variables").key("properties")
 	properties, ok := value.(*object)
 	if !ok {
-		problems.add(at, attributeError, mustBe("an object", value), "")
+		problems.add(at, lacks(value, "items"), mustBe("an object", value), "")
 		return defaults
 	}
 	for name, property := range properties.all() {
@@ -116,8 +122,8 @@ func schemaDefaults(problems *Problems, schema *object) *object {
 				defaults.set(name, value)
 			}
 		default:
-			if class := badProperty(property); class != "" {
-				problems.add(at.key(name), class, mustBe("an object", property), "")
+			if raised := badProperty(property); raised.class != "" {
+				problems.add(at.key(name), raised, mustBe("an object", property), "")
 			}
 		}
 	}
@@ -127,7 +133,7 @@ func schemaDefaults(problems *Problems, schema *object) *object {
 // badProperty is how Prefect's worker fails over a property that is no object.
 // It looks for the word "default" in whatever there is, and does without a list
 // or a text that has none.
-func badProperty(property any) (class string) {
+func badProperty(property any) exception {
 	var has bool
 	switch property := property.(type) {
 	case string:
@@ -135,12 +141,12 @@ func badProperty(property any) (class string) {
 	case []any:
 		has = slices.Contains(property, any("default"))
 	default:
-		return typeError
+		return raise(typeError, "argument of type '%s' is not iterable", pythonType(property))
 	}
 	if has {
-		return attributeError
+		return lacks(property, "get")
 	}
-	return ""
+	return exception{}
 }
 
 // writtenInTemplate is the origin of what no variable gave.

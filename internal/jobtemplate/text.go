@@ -106,6 +106,12 @@ func pythonFloat(f float64) string {
 	return plain
 }
 
+func quoted(s string) string {
+	var b strings.Builder
+	writeQuoted(&b, s)
+	return b.String()
+}
+
 // writeQuoted is Python's repr of a string.
 func writeQuoted(b *strings.Builder, s string) {
 	quote := byte('\'')
