@@ -53,13 +53,13 @@ func Test038PollGaps(t *testing.T) {
 	for i := range gaps {
 		gap := polls[i+1].At.Sub(polls[i].At)
 		seen = append(seen, gap.Round(100*time.Millisecond).String())
-		// A gap has the time of the call in it, and that of a busy machine.
-		if gap < 7500*time.Millisecond || gap > 15*time.Second {
+		// A busy machine has its share in a gap, the call itself has not.
+		if gap < 7500*time.Millisecond || gap-polls[i].Took > 16*time.Second {
 			t.Errorf("gap %d is %s", i, gap)
 		}
 	}
 	mean := polls[gaps].At.Sub(polls[0].At) / gaps
-	if mean < 8*time.Second || mean > 12500*time.Millisecond {
+	if mean < 8*time.Second || mean > 13*time.Second {
 		t.Errorf("the mean of the gaps is %s", mean)
 	}
 	b.saw("gaps %s, mean %s", strings.Join(seen, " "), mean.Round(100*time.Millisecond))
@@ -283,7 +283,11 @@ func Test044DeploymentLimit(t *testing.T) {
 	if cloud.TaskOf(second) != nil {
 		t.Error("the second run was launched all the same")
 	}
-	refused := setStates(b, second, "Pending")[0]
+	var refused proposed
+	b.until(10*time.Second, "the proposal of Pending is answered", func() bool {
+		refused = setStates(b, second, "Pending")[0]
+		return refused.status != ""
+	})
 	if refused.status != "REJECT" {
 		t.Errorf("the proposal of Pending was answered with %s", refused.status)
 	}

@@ -129,9 +129,13 @@ func (s *server) start() error {
 	if err != nil {
 		return err
 	}
+	database, err := s.database()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(suite.prefect, "server", "start", "--host", "127.0.0.1", "--port", fmt.Sprint(s.port))
 	cmd.Env = append(cleanEnviron(), append([]string{
-		"PREFECT_HOME=" + s.home, "PREFECT_SERVER_ANALYTICS_ENABLED=false",
+		"PREFECT_HOME=" + s.home, "PREFECT_SERVER_ANALYTICS_ENABLED=false", "PREFECT_SERVER_DATABASE_CONNECTION_URL=" + database,
 		"PREFECT_SERVER_DATABASE_TIMEOUT=60", "PREFECT_LOGGING_LEVEL=WARNING",
 	}, s.env...)...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -158,6 +162,20 @@ func (s *server) start() error {
 			return fmt.Errorf("the Prefect server does not answer:\n%s", said)
 		}
 	}
+}
+
+// database is the URL of the server's SQLite file, which must outlive a restart.
+// Prefect gives a database whose URL has ":memory:" in it a single connection.
+// With more of them a server that is written to from many sides hangs for its
+// busy time-out of 60 s: one connection waits for the lock that another one holds,
+// and Python's garbage collector, in the thread that everything goes through, for
+// the one that waits.
+func (s *server) database() (string, error) {
+	dir := filepath.Join(s.home, ":memory:")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return "sqlite+aiosqlite:///" + filepath.Join(dir, "prefect.db"), nil
 }
 
 // stop kills the server's processes.
