@@ -58,6 +58,15 @@ func pythonType(value any) string {
 	return "int"
 }
 
+// Class is the exception that Prefect's worker would have ended with: that of
+// the first problem.
+func (p *Problems) Class() string {
+	if len(p.List) == 0 {
+		return ""
+	}
+	return p.List[0].Class
+}
+
 // Exception is what Prefect's worker says in a state's message after "Failed to
 // submit flow run to infrastructure: ": the exception of the first problem, with
 // all fields of a wrong type when it is that. The model is the Python class of
@@ -66,9 +75,8 @@ func (p *Problems) Exception(model string) string {
 	if len(p.List) == 0 {
 		return ""
 	}
-	first := p.List[0]
-	text := first.Text
-	if first.Class == validationError {
+	text := p.List[0].Text
+	if p.Class() == validationError {
 		var fields []string
 		for _, problem := range p.List[:min(len(p.List), maxShown)] {
 			if problem.Class == validationError {
@@ -82,9 +90,9 @@ func (p *Problems) Exception(model string) string {
 		text = fmt.Sprintf("%d validation error%s for %s\n%s", len(fields), plural, model, strings.Join(fields, "\n"))
 	}
 	if text == "" {
-		return first.Class
+		return p.Class()
 	}
-	return first.Class + ": " + text
+	return p.Class() + ": " + text
 }
 
 // field is a place below job_configuration as Python's validation names it.

@@ -48,6 +48,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	if got, want := problems.Exception("ECSJobConfiguration"), "ValueError: dictionary update sequence element #0 has length 1; 2 is required"; got != want {
 		t.Errorf("exception %s", got)
 	}
+	if problems.Class() != "ValueError" {
+		t.Errorf("class %s", problems.Class())
+	}
 }
 
 // What Prefect's worker crashes over is refused, with the same exception.
