@@ -11,15 +11,16 @@ var optionCases = []testCase{
 	{name: "pool without a template", template: noTemplate},
 
 	{name: "cpu and memory", run: `{"cpu": 512, "memory": 4096}`},
-	{name: "cpu and memory as text", deployment: `{"cpu": "256", "memory": "512"}`},
-	{name: "cpu and memory of zero", run: `{"cpu": 0, "memory": 0}`},
-	{name: "cpu and memory of null", deployment: `{"cpu": 512, "memory": 1024}`, run: `{"cpu": null, "memory": null}`},
-	{name: "run over deployment", deployment: `{"cpu": 512, "memory": 1024, "image": "a"}`, run: `{"cpu": 1024}`},
+	{name: "cpu and memory as text", deployment: `{"cpu": "256", "memory": "512"}`, mended: sizesMend},
+	{name: "cpu and memory of zero", run: `{"cpu": 0, "memory": 0}`, mended: sizesMend},
+	{name: "cpu and memory of null", deployment: `{"cpu": 512, "memory": 1024}`, run: `{"cpu": null, "memory": null}`, mended: sizesMend},
+	{name: "run over deployment", deployment: `{"cpu": 512, "memory": 2048, "image": "a"}`, run: `{"cpu": 1024}`},
 
 	{name: "image", run: `{"image": "registry.example/flows:1.2@sha256:0123"}`},
-	{name: "image of null", run: `{"image": null}`},
-	{name: "empty image", run: `{"image": ""}`},
+	{name: "image of null", run: `{"image": null}`, mended: imageMend},
+	{name: "empty image", run: `{"image": ""}`, mended: imageMend},
 	{name: "container name", run: `{"container_name": "flow"}`},
+	{name: "container name of null", run: `{"container_name": null}`, mended: containerMend},
 	{name: "family", run: `{"family": "my_family-1"}`},
 
 	{name: "command", run: `{"command": "python -m prefect.engine"}`},
@@ -37,7 +38,7 @@ var optionCases = []testCase{
 	{name: "launch type FARGATE_SPOT", run: `{"launch_type": "FARGATE_SPOT"}`},
 	{name: "launch type EC2", run: `{"launch_type": "EC2"}`},
 	{name: "launch type EC2 with sizes", run: `{"launch_type": "EC2", "cpu": 256, "memory": 512}`},
-	{name: "launch type of null", run: `{"launch_type": null}`},
+	{name: "launch type of null", run: `{"launch_type": null}`, mended: launchTypeMend},
 	{name: "capacity providers", run: `{"capacity_provider_strategy": [{"capacityProvider": "spare", "weight": 2, "base": 1}, {"capacityProvider": "FARGATE", "weight": 1, "base": 0}]}`},
 	{name: "capacity providers on EC2", run: `{"launch_type": "EC2", "capacity_provider_strategy": [{"capacityProvider": "asg", "weight": 1, "base": 0}]}`},
 	{name: "capacity providers of EXTERNAL", run: `{"launch_type": "EXTERNAL", "capacity_provider_strategy": [{"capacityProvider": "cp", "weight": 1, "base": 0}]}`},
@@ -61,7 +62,7 @@ var optionCases = []testCase{
 	{name: "logs switched off", run: `{"configure_cloudwatch_logs": false}`},
 
 	{name: "credentials", run: `{"aws_credentials": {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", "aws_session_token": "t", "region_name": "us-east-1"}}`},
-	{name: "credentials by role", run: `{"aws_credentials": {"assume_role_arn": "arn:aws:iam::123456789012:role/launcher", "region_name": "eu-west-1", "assume_role_kwargs": {"RoleSessionName": "x", "DurationSeconds": 900}}}`},
+	{name: "credentials by role", run: `{"aws_credentials": {"assume_role_arn": "arn:aws:iam::123456789012:role/launcher", "region_name": "eu-west-1", "assume_role_kwargs": {"RoleSessionName": "launcher", "DurationSeconds": 900}}}`},
 	{name: "credentials of a block", deployment: `{"aws_credentials": {"$ref": {"block_document_id": "<block:aws-credentials/prod>"}}}`,
 		blocks: map[string]string{"aws-credentials/prod": `{"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", "region_name": "ap-south-1", "aws_client_parameters": {"use_ssl": true, "verify": true}}`},
 		run:    `{"configure_cloudwatch_logs": true, "execution_role_arn": "r"}`},
@@ -71,10 +72,11 @@ var optionCases = []testCase{
 	{name: "match latest revision, none there", run: `{"match_latest_revision_in_family": true}`},
 	{name: "match latest revision, another there", run: `{"match_latest_revision_in_family": true, "family": "shared", "cpu": 512}`, aws: sharedFamily},
 	{name: "match latest revision, the same there", run: `{"match_latest_revision_in_family": true, "family": "shared", "auto_deregister_task_definition": true}`, aws: sharedFamily},
-	{name: "key secret", run: `{"prefect_api_key_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:key"}`, env: map[string]string{"PREFECT_API_KEY": "pnu_0123456789"}},
-	{name: "auth string secret", run: `{"prefect_api_auth_string_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:auth"}`, env: map[string]string{"PREFECT_API_AUTH_STRING": "admin:pass"}},
-	{name: "auth string secret without a string", run: `{"prefect_api_auth_string_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:auth"}`},
-	{name: "both secrets", run: `{"prefect_api_key_secret_arn": "arn:k", "prefect_api_auth_string_secret_arn": "arn:a"}`, env: map[string]string{"PREFECT_API_KEY": "pnu_0123456789", "PREFECT_API_AUTH_STRING": "admin:pass"}},
+	{name: "key secret", run: `{"execution_role_arn": "arn:aws:iam::123456789012:role/exec", "prefect_api_key_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:key"}`, env: map[string]string{"PREFECT_API_KEY": "pnu_0123456789"}},
+	{name: "auth string secret", run: `{"execution_role_arn": "arn:aws:iam::123456789012:role/exec", "prefect_api_auth_string_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:auth"}`, env: map[string]string{"PREFECT_API_AUTH_STRING": "admin:pass"}},
+	{name: "auth string secret without a string", run: `{"execution_role_arn": "arn:aws:iam::123456789012:role/exec", "prefect_api_auth_string_secret_arn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:auth"}`},
+	{name: "key secret without a key", run: `{"execution_role_arn": "arn:aws:iam::123456789012:role/exec", "prefect_api_key_secret_arn": "arn:k"}`, mended: keyMend},
+	{name: "both secrets", run: `{"execution_role_arn": "arn:aws:iam::123456789012:role/exec", "prefect_api_key_secret_arn": "arn:k", "prefect_api_auth_string_secret_arn": "arn:a"}`, env: map[string]string{"PREFECT_API_KEY": "pnu_0123456789", "PREFECT_API_AUTH_STRING": "admin:pass"}},
 
 	{name: "definition by ARN", run: `{"task_definition_arn": "arn:aws:ecs:eu-central-1:123456789012:task-definition/shared:1", "cpu": 512, "image": "ignored"}`, aws: sharedFamily},
 	{name: "definition by family", run: `{"task_definition_arn": "shared"}`, aws: twoRevisions},
@@ -100,10 +102,10 @@ func twoRevisions(a *fakeaws.Server) {
 	sharedFamily(a)
 }
 
-// oddFamily has no container called prefect, and runs on EC2 in bridge mode.
+// oddFamily has no container called prefect.
 func oddFamily(a *fakeaws.Server) {
 	a.PutDefinition(map[string]any{
-		"family": "odd", "networkMode": "awsvpc", "requiresCompatibilities": []any{"EC2", "FARGATE"},
+		"family": "odd", "cpu": "256", "memory": "512", "networkMode": "awsvpc", "requiresCompatibilities": []any{"EC2", "FARGATE"},
 		"containerDefinitions": []any{
 			map[string]any{"name": "first", "image": "a", "memory": 512},
 			map[string]any{"name": "second", "image": "b", "memory": 512},

@@ -20,6 +20,7 @@ var refusalCases = []testCase{
 	{name: "launch type EXTERNAL", run: `{"launch_type": "EXTERNAL"}`, refused: true},
 	{name: "flag that is no flag", run: `{"auto_deregister_task_definition": "perhaps"}`, refused: true},
 	{name: "credentials that are text", run: `{"aws_credentials": "prod"}`, refused: true},
+	{name: "secrets without a role", run: `{"prefect_api_auth_string_secret_arn": "arn:a"}`, refused: true},
 	{name: "definition that does not exist", run: `{"task_definition_arn": "nope:3"}`, refused: true},
 	{name: "definition that cannot run on Fargate", run: `{"task_definition_arn": "old:1"}`, refused: true, aws: func(a *fakeaws.Server) {
 		a.PutDefinition(map[string]any{"family": "old", "requiresCompatibilities": []any{"EC2"}, "containerDefinitions": []any{map[string]any{"name": "prefect", "image": "i"}}})

@@ -89,7 +89,9 @@ func assess(t *testing.T, c *testCase, r *report, p, f outcome) {
 	}
 	if t.Failed() {
 		t.Logf("job variables\ndeployment %s\nrun        %s", c.deployment, c.run)
-		t.Logf("faber's log\n%s", f.log)
+		if testing.Verbose() {
+			t.Logf("faber's log\n%s", f.log)
+		}
 	}
 }
 

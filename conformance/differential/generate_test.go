@@ -65,7 +65,7 @@ func (g generator) draw(name string) testCase {
 	if g.chance(20) {
 		c.pool = pick(g, "p", "ecs_pool", "Pool-2", "0")
 	}
-	c.variables = map[string]string{"shared": pick(g, `"text"`, `{"a": [1, null]}`, `7`, `true`)}
+	c.variables = map[string]string{"shared": pick(g, `"text"`, `{"a": [1, null]}`, `7`, `true`), "image": `"flows:9"`}
 	c.blocks = map[string]string{"secret/token": `{"value": ` + text(g.odd()) + `}`}
 	if g.chance(20) {
 		c.env = pick(g, map[string]string{"PREFECT_API_KEY": "pnu_" + strings.Repeat("x", 20)}, map[string]string{"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_WORKER_QUERY_SECONDS": "3.5"})
@@ -141,7 +141,7 @@ func (g generator) logs(v *vars) {
 }
 
 func (g generator) looks(v *vars) {
-	v.set("image", pick(g, `"flows:latest"`, `"registry.example:5000/a/b@sha256:00"`, `"{{ prefect.variables.shared }}"`))
+	v.set("image", pick(g, `"flows:latest"`, `"registry.example:5000/a/b@sha256:00"`, `"{{ prefect.variables.image }}"`))
 	if g.chance(40) {
 		v.set("family", pick(g, `"flows"`, `"Flows_2-x"`))
 	}

@@ -156,4 +156,48 @@ type mend struct {
 	reason string
 }
 
-var mends = []mend{}
+const (
+	sizesMend      = "sizes of other types"
+	imageMend      = "no image"
+	familyMend     = "family that AWS refuses"
+	tagsMend       = "tags that AWS refuses"
+	launchTypeMend = "no launch type"
+	nullTagsMend   = "tags of null"
+	keyMend        = "key secret without a key"
+	containerMend  = "container without a name"
+)
+
+var mends = []mend{
+	{
+		sizesMend, regexp.MustCompile(`Invalid type for parameter overrides\.(containerOverrides\[0\]\.)?(cpu|memory), value: `),
+		"Sizes reach the request as they were written; botocore wants text for the task and numbers for the container, and no null.",
+	},
+	{
+		imageMend, regexp.MustCompile(`Container\.image should not be null or empty`),
+		"The variable's own description says that the image defaults to Prefect's; Python's worker leaves it out when it is null.",
+	},
+	{
+		familyMend, regexp.MustCompile(`Family contains invalid characters`),
+		"Python's worker makes a valid family of the name, and then uses the name.",
+	},
+	{
+		tagsMend, regexp.MustCompile(`Duplicate tag keys found|Invalid tag (key|value)`),
+		"Tags are cut to what AWS allows, and of two that become the same the last one stays: a label is no reason not to run.",
+	},
+	{
+		launchTypeMend, regexp.MustCompile(`Task definition does not support launch_type FARGATE`),
+		"Without a launch type the request says FARGATE; the definition of Python's worker does not.",
+	},
+	{
+		nullTagsMend, regexp.MustCompile(`TypeError: 'NoneType' object is not iterable`),
+		"Tags of null are no tags.",
+	},
+	{
+		keyMend, regexp.MustCompile(`KeyError: 'PREFECT_API_KEY'`),
+		"Python's worker takes the key out of an environment that has none.",
+	},
+	{
+		containerMend, regexp.MustCompile(`Container\.name should not be null or empty`),
+		"A container whose name is null is one without a name, and gets it.",
+	},
+}
