@@ -39,10 +39,11 @@ func TestCheck(t *testing.T) {
 			set("x", "task_definition", "containerDefinitions"), set([]any{"x"}, "task_run_request", "capacityProviderStrategy"), set("x", "aws_credentials"),
 			set([]any{map[string]any{"command": "it's"}}, "task_run_request", "overrides", "containerOverrides"),
 		}, []string{
-			"job_configuration.cluster: must be a string", "job_configuration.configure_cloudwatch_logs: must be true or false", "job_configuration.network_configuration: must be an object",
-			"job_configuration.cloudwatch_logs_options.a: must be a string", "job_configuration.task_definition.containerDefinitions: must be a list",
-			"job_configuration.task_run_request.capacityProviderStrategy[0]: must be an object", "job_configuration.aws_credentials: must be an object",
-			"job_configuration.task_run_request.overrides.containerOverrides[0].command: cannot be split into words: no closing quotation",
+			"validation errors for ECSJobConfiguration\n", "cluster\n  Input should be a valid string", "configure_cloudwatch_logs\n  Input should be a valid boolean, unable to interpret input",
+			"network_configuration\n  Input should be a valid dictionary",
+			"cloudwatch_logs_options.a\n  Input should be a valid string", "task_definition.containerDefinitions\n  Input should be a valid list",
+			"task_run_request.capacityProviderStrategy[0]\n  Input should be a valid dictionary", "aws_credentials\n  Input should be a valid dictionary or instance of AwsCredentials",
+			"No closing quotation (task_run_request.overrides.containerOverrides[0].command cannot be split into words)",
 		}},
 		{"texts for booleans and null for the rest", []func(map[string]any){set("false", "configure_cloudwatch_logs"), set(nil, "cluster"), set(nil, "aws_credentials"), set(nil, "network_configuration")}, nil},
 		{"unknown field", []func(map[string]any){set("x", "task_run_request", "launchTypo")}, []string{"job_configuration.task_run_request.launchTypo: is no field that ECS knows"}},
@@ -79,7 +80,7 @@ func TestCheck(t *testing.T) {
 	}
 	job := testJob()
 	job.Command = "unclosed '"
-	if err := l.Check(job); err == nil || !strings.Contains(err.Error(), "no closing quotation") {
+	if err := l.Check(job); err == nil || !strings.HasPrefix(err.Error(), "No closing quotation (") {
 		t.Errorf("bad command: %v", err)
 	}
 	job = testJob()

@@ -95,7 +95,10 @@ func (s *clientSets) get(ctx context.Context, c credentials) (*clients, error) {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if loaded.Region == "" {
-		return nil, &configError{"No AWS region is configured.", "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials."}
+		return nil, &configError{
+			message: "You must specify a region.", class: noRegionError,
+			hint: "Set AWS_REGION for the worker, or region_name in the work pool's aws_credentials.",
+		}
 	}
 	made := &clients{key: key, region: loaded.Region, endpoint: optional(c.EndpointURL), config: loaded}
 	// Set on each client, the block's endpoint goes before those that the
@@ -123,14 +126,14 @@ func (s *clientSets) regionOf(c credentials) string {
 func (s *clientSets) loadConfig(ctx context.Context, c credentials) (aws.Config, error) {
 	client, err := httpClient(c)
 	if err != nil {
-		return aws.Config{}, &configError{err.Error(), "Correct aws_client_parameters in the work pool's aws_credentials."}
+		return aws.Config{}, refused(err, "Correct aws_client_parameters in the work pool's aws_credentials.")
 	}
 	loaded, err := s.load(ctx, append(s.identity(c), s.manners(c, client)...)...)
 	var noProfile config.SharedConfigProfileNotExistError
 	if errors.As(err, &noProfile) {
 		return aws.Config{}, &configError{
-			fmt.Sprintf("The config profile (%s) could not be found", noProfile.Profile),
-			"Correct profile_name in the work pool's aws_credentials, or the worker's AWS_PROFILE, or give the worker its AWS configuration files.",
+			message: fmt.Sprintf("The config profile (%s) could not be found", noProfile.Profile), class: profileNotFound,
+			hint: "Correct profile_name in the work pool's aws_credentials, or the worker's AWS_PROFILE, or give the worker its AWS configuration files.",
 		}
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package ecs
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +42,7 @@ type configuration struct {
 	credentials      credentials
 	warnings         []string // what the configuration asks for and nothing here can honour
 	deregister       bool
+	misshapen        bool // task_definition is there, and is no object
 	matchLatest      bool // the family's latest revision may be anybody's, if it is equal
 }
 
@@ -69,14 +69,16 @@ func parseConfiguration(job launch.Job) (*configuration, error) {
 		deregister:       r.bool("auto_deregister_task_definition"),
 		matchLatest:      r.bool("match_latest_revision_in_family"),
 	}
+	_, isObject := job.Configuration["task_definition"].(map[string]any)
+	c.misshapen = job.Configuration["task_definition"] != nil && !isObject
 	c.credentials = parseCredentials(&r, r.objectAt("aws_credentials"))
 	c.warnings = r.warnings
 	r.checkShape(c)
 	if c.containerName == "" {
 		c.containerName = inferContainer(c.definition)
 	}
-	if r.problems = append(r.problems, c.rules()...); len(r.problems) > 0 {
-		return nil, errors.Join(r.problems...)
+	if err := refuse(append(r.problems, c.rules()...)); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -111,10 +113,13 @@ func containerNamed(containers []map[string]any, name string) map[string]any {
 
 // rules are Prefect's conditions on a configuration as a whole, in Prefect's
 // words where users search for them.
-func (c *configuration) rules() []error {
-	var problems []error
-	if c.userDefinition() == "" && len(c.definition) == 0 {
-		problems = append(problems, errors.New("A task definition must be provided if a task definition ARN is not present on the task run request."))
+func (c *configuration) rules() refusal {
+	var broken refusal
+	rule := func(text string) {
+		broken = append(broken, problem{class: validationError, text: "Value error, " + text})
+	}
+	if c.userDefinition() == "" && len(c.definition) == 0 && !c.misshapen {
+		rule("A task definition must be provided if a task definition ARN is not present on the task run request.")
 	}
 	containers := objects(c.definition["containerDefinitions"])
 	essential := len(containers) == 0
@@ -122,31 +127,41 @@ func (c *configuration) rules() []error {
 		essential = essential || container["essential"] != false
 	}
 	if !essential {
-		problems = append(problems, errors.New("At least one container in the task definition must be marked as essential."))
+		rule("At least one container in the task definition must be marked as essential.")
 	}
 	if c.logs && c.executionRole == "" && c.userDefinition() == "" && stringField(c.definition, "executionRoleArn") == "" {
-		problems = append(problems, errors.New("An `execution_role_arn` must be provided to use `configure_cloudwatch_logs` or `stream_logs`."))
+		rule("An `execution_role_arn` must be provided to use `configure_cloudwatch_logs` or `stream_logs`.")
 	}
 	if len(c.logsOptions) > 0 && !c.logs {
-		problems = append(problems, errors.New("`configure_cloudwatch_log` must be enabled to use `cloudwatch_logs_options`."))
+		rule("`configure_cloudwatch_log` must be enabled to use `cloudwatch_logs_options`.")
 	}
 	if len(c.network) > 0 && c.vpcID == "" {
-		problems = append(problems, errors.New("You must provide a `vpc_id` to enable custom `network_configuration`."))
+		rule("You must provide a `vpc_id` to enable custom `network_configuration`.")
 	}
-	return problems
+	return broken
 }
 
 // reader reads typed fields of job_configuration and collects what is wrong,
 // and what is right but of no use.
 type reader struct {
 	object   map[string]any
-	problems []error
+	problems refusal
 	warnings []string
 }
 
-func (r *reader) problem(path, format string, args ...any) {
-	r.problems = append(r.problems, fmt.Errorf("job_configuration."+path+": "+format, args...))
+// problem notes what is wrong with a field, in the form of Python's validation.
+func (r *reader) problem(path, text string) {
+	r.problems = append(r.problems, problem{class: validationError, field: path, text: text})
 }
+
+// What Python's validation says of values of another type than they should be.
+const (
+	noString     = "Input should be a valid string"
+	noBoolean    = "Input should be a valid boolean"
+	strangeValue = noBoolean + ", unable to interpret input"
+	noDictionary = "Input should be a valid dictionary"
+	noList       = "Input should be a valid list"
+)
 
 func (r *reader) warn(path, what string) {
 	r.warnings = append(r.warnings, "job_configuration."+path+": "+what)
@@ -159,7 +174,7 @@ func (r *reader) string(key string) string {
 func (r *reader) stringAt(object map[string]any, key, path string) string {
 	s, ok := object[key].(string)
 	if !ok && object[key] != nil {
-		r.problem(path, "must be a string")
+		r.problem(path, noString)
 	}
 	return s
 }
@@ -174,9 +189,18 @@ func (r *reader) boolAt(object map[string]any, key, path string, otherwise bool)
 	}
 	value, ok := truth(object[key])
 	if !ok {
-		r.problem(path, "must be true or false")
+		r.problem(path, notTrue(object[key]))
 	}
 	return value
+}
+
+func notTrue(value any) string {
+	switch value.(type) {
+	case map[string]any, []any:
+		return noBoolean
+	default:
+		return strangeValue
+	}
 }
 
 // truth takes the texts and numbers that Prefect takes for a boolean, too.
@@ -201,9 +225,24 @@ func truth(value any) (is, ok bool) {
 func (r *reader) objectAt(key string) map[string]any {
 	object, ok := r.object[key].(map[string]any)
 	if !ok && r.object[key] != nil {
-		r.problem(key, "must be an object")
+		r.problem(key, dictionaryFor(key))
 	}
 	return object
+}
+
+// dictionaryFor is what Python's validation wants of a field: some have a model
+// of their own.
+func dictionaryFor(key string) string {
+	switch key {
+	case "aws_credentials":
+		return noDictionary + " or instance of AwsCredentials"
+	case "aws_client_parameters":
+		return noDictionary + " or instance of AwsClientParameters"
+	case "assume_role_kwargs":
+		return noDictionary + " or instance of AssumeRoleParameters"
+	default:
+		return noDictionary
+	}
 }
 
 func (r *reader) strings(key string) map[string]string {
@@ -228,7 +267,7 @@ func (r *reader) checkShape(c *configuration) {
 	r.listOfObjects(c.request, "capacityProviderStrategy", "task_run_request")
 	overrides, ok := c.request["overrides"].(map[string]any)
 	if !ok && c.request["overrides"] != nil {
-		r.problem("task_run_request.overrides", "must be an object")
+		r.problem("task_run_request.overrides", noDictionary)
 	}
 	r.listOfObjects(overrides, "containerOverrides", "task_run_request.overrides")
 	for i, override := range objects(overrides["containerOverrides"]) {
@@ -237,7 +276,7 @@ func (r *reader) checkShape(c *configuration) {
 			continue
 		}
 		if _, err := shellWords(line); err != nil {
-			r.problem(fmt.Sprintf("task_run_request.overrides.containerOverrides[%d].command", i), "cannot be split into words: %v", err)
+			r.problems = append(r.problems, problem{class: valueError, text: fmt.Sprintf("%s (task_run_request.overrides.containerOverrides[%d].command cannot be split into words)", sentence(err), i)})
 		}
 	}
 }
@@ -249,12 +288,12 @@ func (r *reader) listOfObjects(object map[string]any, key, path string) {
 	}
 	list, ok := value.([]any)
 	if !ok {
-		r.problem(path+"."+key, "must be a list")
+		r.problem(path+"."+key, noList)
 		return
 	}
 	for i, item := range list {
 		if _, ok := item.(map[string]any); !ok && item != nil {
-			r.problem(fmt.Sprintf("%s.%s[%d]", path, key, i), "must be an object")
+			r.problem(fmt.Sprintf("%s.%s[%d]", path, key, i), noDictionary)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -92,7 +91,7 @@ func parseVerify(r *reader, out *credentials, verify any) {
 		out.SkipVerify, out.CAFile = true, ""
 	case ok:
 	case !isText:
-		r.problem("aws_credentials.aws_client_parameters.verify", "must be true or false")
+		r.problem("aws_credentials.aws_client_parameters.verify", noBoolean)
 	case out.CAFile == "":
 		out.CAFile = path
 	}
@@ -114,8 +113,8 @@ func parseRole(r *reader, object map[string]any) *sts.AssumeRoleInput {
 	for _, path := range f.unknown {
 		r.warn(path, "has no effect: AssumeRole has no such argument")
 	}
-	for _, problem := range f.problems {
-		r.problems = append(r.problems, fmt.Errorf("job_configuration.%w", problem))
+	for _, p := range f.problems {
+		r.problem(p.field, p.text)
 	}
 	if input.TokenCode != nil {
 		r.warn(at+".TokenCode", "serves once: when the role's session ends, it cannot be assumed again")
@@ -127,7 +126,7 @@ func parseRole(r *reader, object map[string]any) *sts.AssumeRoleInput {
 func (r *reader) inner(object map[string]any, key, path string) map[string]any {
 	value, ok := object[key].(map[string]any)
 	if !ok && object[key] != nil {
-		r.problem(path+"."+key, "must be an object")
+		r.problem(path+"."+key, dictionaryFor(key))
 	}
 	return value
 }

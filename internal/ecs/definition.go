@@ -219,7 +219,7 @@ func (c *configuration) onFargate() bool {
 // fits is checkDefinition with what to do.
 func (c *configuration) fits(d *definition) error {
 	if err := c.checkDefinition(d); err != nil {
-		return &configError{err.Error(), "Make the task definition fit the work pool's launch type, or the other way round."}
+		return refused(err, "Make the task definition fit the work pool's launch type, or the other way round.")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configurat
 	}
 	b, err := l.buildDefinition(c, job, on.region)
 	if err != nil {
-		return nil, &configError{err.Error(), "Correct the job variables that shape the task definition."}
+		return nil, refused(err, "Correct the job variables that shape the task definition.")
 	}
 	if err := c.fits(b.as("", false)); err != nil { // before there is a revision that nobody can use
 		return nil, err
@@ -93,8 +93,9 @@ func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string,
 	}
 	if described == nil {
 		return nil, &configError{
-			fmt.Sprintf("Task definition '%s' not found.", name),
-			"Set task_definition_arn to a definition that exists in this account and region, or remove it.",
+			message: fmt.Sprintf("An error occurred (ClientException) when calling the DescribeTaskDefinition operation: Unable to describe task definition. (There is no '%s'.)", name),
+			class:   clientError,
+			hint:    "Set task_definition_arn to a definition that exists in this account and region, or remove it.",
 		}
 	}
 	d := definitionOf(described.TaskDefinition)

@@ -102,8 +102,8 @@ func launchFailure(err error, c *configuration, cluster string) *launch.Failure 
 	}
 	if outOfDate(err, c) {
 		return &launch.Failure{
-			Kind: launch.FailurePermanent, Message: "AWS does not accept the work pool's credentials any more. (" + errorMessage(err) + ")",
-			Hint: "Renew the keys and the session token in the work pool's aws_credentials, or let the worker assume a role.", Err: err,
+			Kind: launch.FailurePermanent, Message: describe(err),
+			Hint: "AWS does not accept the work pool's credentials any more: renew the keys and the session token in the work pool's aws_credentials, or let the worker assume a role.", Err: err,
 		}
 	}
 	if transient(err) {
@@ -137,8 +137,11 @@ func says(parts ...string) func(error, *configuration) bool {
 	}
 }
 
-// words are a text of our own, or of Prefect's worker word for word, with what
-// AWS said behind it.
+// told is AWS's own refusal, which Prefect's worker passes on as it is.
+func told(_ string, _ *configuration, err error) string { return describe(err) }
+
+// words are a text of Prefect's worker, word for word, with what AWS said behind
+// it.
 func words(text string) func(string, *configuration, error) string {
 	return func(_ string, _ *configuration, err error) string { return text + " (" + errorMessage(err) + ")" }
 }
@@ -186,8 +189,8 @@ var failureRules = []failureRule{
 	},
 	{
 		matches: says("LimitExceededException", "reached the limit on the number of", "concurrently running tasks", "vCPU limit"), kind: launch.FailureCapacity,
-		message: words("Failed to run ECS task: the account's Fargate quota is used up."),
-		hint:    "Ask AWS for a higher Fargate vCPU quota in this region, or run fewer flows at once.",
+		message: told,
+		hint:    "The account's Fargate quota is used up: ask AWS for a higher Fargate vCPU quota in this region, or run fewer flows at once.",
 	},
 	{
 		matches: says("no capacity", "Capacity is unavailable"), kind: launch.FailureCapacity,
@@ -210,28 +213,29 @@ var failureRules = []failureRule{
 	},
 	{
 		matches: says("Container Overrides length"), kind: launch.FailurePermanent,
-		message: words("The run's environment and command are too long for ECS, which takes 8192 characters of overrides."),
-		hint:    "Put large values into the image, a secret or a Prefect block, and only their names into the environment.",
+		message: told,
+		hint: "The run's environment and command are too long for ECS, which takes 8192 characters of overrides: " +
+			"put large values into the image, a secret or a Prefect block, and only their names into the environment.",
 	},
 	{
 		matches: says("iam:PassRole"), kind: launch.FailurePermanent,
-		message: words("The worker may not pass the task's roles to ECS."),
-		hint:    "Grant the worker's role iam:PassRole on the task role and on the execution role of the work pool.",
+		message: told,
+		hint:    "The worker may not pass the task's roles to ECS: grant the worker's role iam:PassRole on the task role and on the execution role of the work pool.",
 	},
 	{
 		matches: says("AccessDenied", "not authorized to perform", "UnauthorizedOperation"), kind: launch.FailurePermanent,
-		message: words("AWS refused the worker's permissions."),
+		message: told,
 		hint:    "Grant the worker's role the action that the message names.",
 	},
 	{
 		matches: says("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "AuthFailure"), kind: launch.FailurePermanent,
-		message: words("AWS does not accept the worker's credentials."),
-		hint:    "Correct the aws_credentials of the work pool, or the worker's own AWS credentials.",
+		message: told,
+		hint:    "AWS does not accept the worker's credentials: correct the aws_credentials of the work pool, or the worker's own AWS credentials.",
 	},
 	{
 		matches: says("executionRoleArn", "execution role"), kind: launch.FailurePermanent,
-		message: words("The task definition needs an execution role."),
-		hint:    "Set execution_role_arn on the work pool: secrets, private images and logs need it.",
+		message: told,
+		hint:    "The task definition needs an execution role: set execution_role_arn on the work pool: secrets, private images and logs need it.",
 	},
 }
 
@@ -275,7 +279,7 @@ func runFailure(failures []types.Failure) *launch.Failure {
 	reason := aws.ToString(failures[0].Reason)
 	message := "Failed to run ECS task: " + reason
 	if detail := aws.ToString(failures[0].Detail); detail != "" {
-		message += ": " + detail
+		message += " (" + detail + ")"
 	}
 	return &launch.Failure{Kind: launch.FailureCapacity, Message: message, Hint: reasonHint(reason)}
 }

@@ -49,7 +49,10 @@ func TestLaunchFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFakeAWS(t)
 			f.Fail(test.op, test.fault, test.fault, test.fault)
-			failure := mustFail(t, newLauncher(t, f), testJob(test.change...), test.kind, test.want)
+			failure := mustFail(t, newLauncher(t, f), testJob(test.change...), test.kind, "")
+			if said := failure.Message + " " + failure.Hint; !strings.Contains(said, test.want) {
+				t.Errorf("said %q, want …%s…", said, test.want)
+			}
 			if failure.Hint == "" && test.kind != launch.FailureRetry {
 				t.Error("no hint")
 			}

@@ -102,7 +102,7 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	}
 	input, err := decodeRequest(request)
 	if err != nil {
-		return launch.Handle{}, d.arn, &configError{err.Error(), "Correct task_run_request in the work pool's base job template."}
+		return launch.Handle{}, d.arn, refused(err, "Correct task_run_request in the work pool's base job template.")
 	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
 	logRequest(job, "Task run request", request)
@@ -141,7 +141,7 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	}
 	request, err := c.buildRequest(job, d)
 	if err != nil {
-		return nil, &configError{err.Error(), "Correct the job variables."}
+		return nil, refused(err, "Correct the job variables.")
 	}
 	return request, l.checkPlaintext(job, d, request)
 }

@@ -278,7 +278,7 @@ func TestUserDefinition(t *testing.T) {
 		t.Errorf("%d descriptions, want 3: a revision is read once", got)
 	}
 	missing := testJob(set("nobodys", "task_run_request", "taskDefinition"))
-	mustFail(t, l, missing, launch.FailurePermanent, "Task definition 'nobodys' not found")
+	mustFail(t, l, missing, launch.FailurePermanent, "Unable to describe task definition. (There is no 'nobodys'.)")
 }
 
 func TestCredentialsInClearText(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -181,7 +180,7 @@ func (l *Launcher) Check(job launch.Job) error {
 	problems = append(problems, c.checkNetwork())
 	request, err := c.buildRequest(job, d)
 	if err != nil {
-		return errors.Join(append(problems, err)...)
+		return refuse(append(problems, err)...)
 	}
 	if _, err := decodeRequest(request); err != nil {
 		problems = append(problems, err)
@@ -189,7 +188,7 @@ func (l *Launcher) Check(job launch.Job) error {
 	if tags, _ := request["tags"].([]any); len(tags) > maxTags {
 		problems = append(problems, fmt.Errorf("the task would have %d tags, and ECS allows %d: use fewer labels", len(tags), maxTags))
 	}
-	return errors.Join(problems...)
+	return refuse(problems...)
 }
 
 // Preview is what a launch would send to ECS, as far as it is known without

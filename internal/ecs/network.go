@@ -22,12 +22,6 @@ type network struct {
 // burst of runs asks once, short enough that a new subnet is soon used.
 const networkLasts = 5 * time.Minute
 
-// configError is something that the configuration or the account must change
-// before a launch can succeed.
-type configError struct{ message, hint string }
-
-func (e *configError) Error() string { return e.message }
-
 // addNetwork puts the network into a request for a task with its own address.
 func (l *Launcher) addNetwork(ctx context.Context, on *clients, c *configuration, d *definition, request map[string]any) error {
 	if d.networkMode != "awsvpc" {
@@ -85,8 +79,8 @@ func (l *Launcher) checkSubnets(ctx context.Context, on *clients, c *configurati
 		}
 	}
 	return &configError{ // the words are Prefect's, with its missing blank
-		fmt.Sprintf("Subnets %s not found within VPC with ID %s.Please check that VPC is associated with supplied subnets.", quoteNames(names), c.vpcID),
-		fmt.Sprintf("The VPC has %s: correct network_configuration or vpc_id of the work pool.", quoteNames(subnets)),
+		message: fmt.Sprintf("Subnets %s not found within VPC with ID %s.Please check that VPC is associated with supplied subnets.", quoteNames(names), c.vpcID),
+		hint:    fmt.Sprintf("The VPC has %s: correct network_configuration or vpc_id of the work pool.", quoteNames(subnets)),
 	}
 }
 
@@ -130,7 +124,10 @@ func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuratio
 		return nil, fmt.Errorf("describe VPCs: %w", err)
 	}
 	if len(vpcs.Vpcs) == 0 {
-		return nil, &configError{fmt.Sprintf("Failed to find %s. Network configuration cannot be inferred. %s", what, help), "Set vpc_id on the work pool, and network_configuration to choose its subnets."}
+		return nil, &configError{
+			message: fmt.Sprintf("Failed to find %s. Network configuration cannot be inferred. %s", what, help),
+			hint:    "Set vpc_id on the work pool, and network_configuration to choose its subnets.",
+		}
 	}
 	pages := ec2.NewDescribeSubnetsPaginator(on.ec2, &ec2.DescribeSubnetsInput{
 		Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{aws.ToString(vpcs.Vpcs[0].VpcId)}}},
@@ -149,7 +146,10 @@ func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuratio
 		}
 	}
 	if len(subnets) == 0 {
-		return nil, &configError{fmt.Sprintf("Failed to find subnets for %s. Network configuration cannot be inferred.", what), "Create a subnet in the VPC, or set another vpc_id on the work pool."}
+		return nil, &configError{
+			message: fmt.Sprintf("Failed to find subnets for %s. Network configuration cannot be inferred.", what),
+			hint:    "Create a subnet in the VPC, or set another vpc_id on the work pool.",
+		}
 	}
 	return subnets, nil
 }

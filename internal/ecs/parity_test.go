@@ -206,7 +206,7 @@ func TestInferredNetworkIsToldOnce(t *testing.T) {
 
 func TestUnknownNetworkFieldIsNamed(t *testing.T) {
 	err := newLauncher(t, newFakeAWS(t)).Check(testJob(set("vpc-1", "vpc_id"), set(map[string]any{"subnet": "s"}, "network_configuration")))
-	if err == nil || err.Error() != "job_configuration.network_configuration.subnet: is no field that ECS knows" {
+	if err == nil || err.Error() != "Parameter validation failed:\njob_configuration.network_configuration.subnet: is no field that ECS knows" {
 		t.Errorf("said %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		}
 	}
 	err = newLauncher(t, newFakeAWS(t)).Check(testJob(set(5.0, "cluster"), set(map[string]any{"a": "b"}, "cloudwatch_logs_options")))
-	for _, part := range []string{"job_configuration.cluster: must be a string", "`configure_cloudwatch_log` must be enabled"} {
+	for _, part := range []string{"cluster\n  Input should be a valid string", "`configure_cloudwatch_log` must be enabled"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("misses %q in %v", part, err)
 		}
@@ -240,14 +240,14 @@ func TestThrottlingInDisguise(t *testing.T) {
 		{"RegisterTaskDefinition", fakeaws.Fault{Code: "ClientException", Message: "Too many concurrent attempts to create a new revision of the specified family."}, testJob(), launch.FailureRetry, "Too many concurrent attempts"},
 		{"RunTask", fakeaws.Fault{Code: "InvalidParameterException", Message: "The security group 'sg-1' does not exist"}, testJob(), launch.FailurePermanent, "Failed to run ECS task due to a network configuration error. Verify the subnets and security groups in your work pool's network configuration are valid and belong to the expected VPC. (The security group"},
 		{"RunTask", fakeaws.Fault{Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}, testJob(), launch.FailureRetry, "expired"},
-		{"RunTask", fakeaws.Fault{Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}, testJob(static), launch.FailurePermanent, "does not accept the work pool's credentials any more"},
+		{"RunTask", fakeaws.Fault{Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}, testJob(static), launch.FailurePermanent, "AWS does not accept the work pool's credentials any more"},
 	} {
 		f := newFakeAWS(t)
 		test.fault.Times = -1
 		f.Fail(test.op, test.fault)
-		failure := mustFail(t, newLauncher(t, f), test.job, test.kind, test.want)
-		if test.kind == launch.FailurePermanent && failure.Hint == "" {
-			t.Errorf("no hint for %s", failure.Message)
+		failure := mustFail(t, newLauncher(t, f), test.job, test.kind, "")
+		if said := failure.Message + " " + failure.Hint; !strings.Contains(said, test.want) {
+			t.Errorf("said %q, want …%s…", said, test.want)
 		}
 	}
 }
@@ -289,7 +289,7 @@ func TestCredentialsThatCannotBeHonoured(t *testing.T) {
 		{client(map[string]any{"use_ssl": false}), []string{"use_ssl: AWS is only spoken to over TLS"}, nil},
 		{client(map[string]any{"use_ssl": false, "endpoint_url": "http://localhost:1"}), nil, nil},
 		{client(map[string]any{"api_version": "2014-11-13", "more": 1.0}), nil, []string{"api_version: has no effect", "more: has no effect"}},
-		{client(map[string]any{"verify": 5.0}), []string{"verify: must be true or false"}, nil},
+		{client(map[string]any{"verify": 5.0}), []string{"verify: Input should be a valid boolean"}, nil},
 		{config(map[string]any{"retries": map[string]any{"max_attempts": -1.0, "mode": "adaptive", "x": 1.0}}), []string{"retries.max_attempts: must be", "retries.x: is no option"}, nil},
 		{
 			config(map[string]any{"nonsense": 1.0, "connect_timeout": "soon", "client_cert": 1.0, "signature_version": "v2"}),
@@ -308,7 +308,7 @@ func TestCredentialsThatCannotBeHonoured(t *testing.T) {
 		parseCredentials(r, test.block)
 		var problems []string
 		for _, problem := range r.problems {
-			problems = append(problems, problem.Error())
+			problems = append(problems, problem.field+": "+problem.text)
 		}
 		if !eachIn(test.problems, problems) || !eachIn(test.warnings, r.warnings) {
 			t.Errorf("%v: problems %q, warnings %q", test.block, problems, r.warnings)

@@ -3,6 +3,8 @@ package ecs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/google/go-cmp/cmp"
+
+	"faber/internal/launch"
 )
 
 const referenceCases = 5000
@@ -199,5 +203,57 @@ func TestDiagnosesAgainstPrefect(t *testing.T) {
 	}
 	if compared < len(cases)/2 {
 		t.Errorf("only %d of %d are diagnosed", compared, len(cases))
+	}
+}
+
+// TestRefusalsAgainstPrefect breaks a configuration in one way at a time.
+func TestRefusalsAgainstPrefect(t *testing.T) {
+	whole := map[string]any{
+		"task_definition":  map[string]any{"containerDefinitions": []any{map[string]any{"name": "prefect", "image": "i"}}},
+		"task_run_request": map[string]any{"launchType": "FARGATE"},
+	}
+	var cases []map[string]any
+	with := func(key string, values ...any) {
+		for _, value := range values {
+			c := maps.Clone(whole)
+			c[key] = value
+			cases = append(cases, c)
+		}
+	}
+	cases = append(cases, whole)
+	with("task_definition", map[string]any{}, "text", []any{},
+		map[string]any{"containerDefinitions": []any{map[string]any{"name": "a", "essential": false}, map[string]any{"name": "b", "essential": false}}})
+	with("task_run_request", "text", []any{})
+	with("configure_cloudwatch_logs", true, "yes", 1, "perhaps", 2, []any{}, map[string]any{}, false, "0")
+	with("auto_deregister_task_definition", "perhaps", true)
+	with("match_latest_revision_in_family", []any{}, "on")
+	with("cloudwatch_logs_options", map[string]any{"a": "b"}, map[string]any{"a": 1}, "text", map[string]any{})
+	with("network_configuration", map[string]any{"subnets": []any{"s"}}, []any{"s"}, map[string]any{})
+	for _, key := range []string{"cluster", "vpc_id", "container_name", "execution_role_arn", "cloudwatch_logs_prefix", "prefect_api_key_secret_arn", "prefect_api_auth_string_secret_arn"} {
+		with(key, 5, []any{}, map[string]any{}, "text", nil)
+	}
+	with("aws_credentials", "text", []any{}, nil, map[string]any{}, map[string]any{"region_name": 5},
+		map[string]any{"assume_role_arn": "arn:r", "assume_role_kwargs": "text"}, map[string]any{"aws_client_parameters": map[string]any{"config": "text"}},
+		map[string]any{"aws_client_parameters": map[string]any{"endpoint_url": 5}})
+	refused := 0
+	for i, want := range ask[map[string]any, string](t, "FABER_TEST_PREFECT_AWS", "refusal", cases) {
+		got := ""
+		_, err := parseConfiguration(launch.Job{Configuration: cases[i]})
+		var why refusal
+		if errors.As(err, &why) {
+			got = why.Class() + ": " + why.Error()
+			refused++
+		}
+		// Prefect looks at the configuration as a whole only when all its fields
+		// are well; here all is told at once, its own words first.
+		_, fields, _ := strings.Cut(want, "\n")
+		_, told, _ := strings.Cut(got, "\n")
+		class, _, _ := strings.Cut(want, ": ")
+		if !strings.HasPrefix(got, class) || !strings.HasPrefix(told, fields) || (got == "") != (want == "") {
+			t.Errorf("%v:\n%s\nin Prefect\n%s", cases[i], got, want)
+		}
+	}
+	if refused < len(cases)/2 || refused == len(cases) {
+		t.Errorf("%d of %d are refused", refused, len(cases))
 	}
 }

@@ -90,7 +90,7 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 
 	for i, container := range containers {
 		if err := normaliseOverride(container); err != nil {
-			return fmt.Errorf("job_configuration.task_run_request.overrides.containerOverrides[%d].command: %w", i, err)
+			return fmt.Errorf("%s (the command of container '%s' cannot be split into words)", sentence(err), stringField(containers[i], "name"))
 		}
 	}
 	handedOver := c.handedOver(d, name)

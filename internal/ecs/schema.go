@@ -1,7 +1,6 @@
 package ecs
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -21,7 +20,7 @@ func decodeInto(object map[string]any, into any, at string) error {
 	for _, path := range f.unknown {
 		f.problem(path, "is no field that ECS knows")
 	}
-	return errors.Join(f.problems...)
+	return refuse(f.problems)
 }
 
 // fitter brings JSON values to the shape of one of the SDK's types. The SDK's
@@ -29,7 +28,7 @@ func decodeInto(object map[string]any, into any, at string) error {
 // to date.
 type fitter struct {
 	wireName func(field string) string
-	problems []error
+	problems refusal
 	unknown  []string // paths of the keys that the type has not
 }
 
@@ -41,7 +40,7 @@ func fieldName(field string) string {
 }
 
 func (f *fitter) problem(path, format string, args ...any) {
-	f.problems = append(f.problems, fmt.Errorf(path+": "+format, args...))
+	f.problems = append(f.problems, problem{class: paramValidationError, field: path, text: fmt.Sprintf(format, args...)})
 }
 
 // fitStruct fits the fields of an object. A null is the same as no field.

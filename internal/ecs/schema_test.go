@@ -155,9 +155,9 @@ func TestEveryUnknownFieldIsNamed(t *testing.T) {
 			object["notAField"] = "x"
 			err := decodeInto(copyObject(whole), reflect.New(reflect.TypeOf(input).Elem()).Interface(), "request")
 			delete(object, "notAField")
-			want := path + ".notAField: is no field that ECS knows"
+			want := "Parameter validation failed:\n" + path + ".notAField: is no field that ECS knows"
 			if strings.HasSuffix(path, "sharingStrategy") {
-				want = path + ": must have exactly one of its members"
+				want = "Parameter validation failed:\n" + path + ": must have exactly one of its members"
 			}
 			if err == nil || err.Error() != want {
 				t.Errorf("said %v, want %s", err, want)

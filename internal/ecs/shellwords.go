@@ -7,6 +7,12 @@ import (
 
 var errNoEscaped = errors.New("no escaped character")
 
+// sentence is the error as Python words it.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
 // shellWords splits a command line as a POSIX shell would, without expanding
 // anything: blanks separate, quotes and backslashes hold together.
 func shellWords(line string) ([]string, error) {

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shlex
 import sys
 
@@ -34,7 +35,19 @@ def diagnosis(detail):
     return "" if d is None else f"{d.summary}: {d.detail} Resolution: {d.resolution}"
 
 
-kinds = {"tag": tag, "command": command, "equal": equal, "diagnosis": diagnosis}
+def refusal(configuration):
+    """pydantic's report, without the types and the address of the documentation."""
+    from prefect_aws.workers.ecs_worker import ECSJobConfiguration
+
+    try:
+        ECSJobConfiguration(**configuration)
+    except Exception as e:
+        noise = r"(?s) \[type=[a-z_]+, input_value=.*?, input_type=\w+\]\n    For further information visit \S+"
+        return f"{type(e).__name__}: {re.sub(noise, '', str(e))}"
+    return ""
+
+
+kinds = {"tag": tag, "command": command, "equal": equal, "diagnosis": diagnosis, "refusal": refusal}
 for line in sys.stdin:
     kind, value = json.loads(line)
     print(json.dumps(kinds[kind](value)))
