@@ -35,6 +35,7 @@ type fakePrefect struct {
 	answer        func(id string, proposed prefect.State) *prefect.OrchestrationResult
 	subscriber    func(prefect.Event)
 	subscribed    []string // resources, one for each subscription
+	nextPool      string   // id of a pool that is created
 }
 
 func newFakePrefect() *fakePrefect {
@@ -168,7 +169,11 @@ func (f *fakePrefect) ReadWorkPool(_ context.Context, name string) (pool prefect
 
 func (f *fakePrefect) CreateWorkPool(_ context.Context, name, typ string, base json.RawMessage) (pool prefect.WorkPool, err error) {
 	err = f.call("CreateWorkPool", name, func() error {
-		f.pool = &prefect.WorkPool{ID: "pool-id", Name: name, Type: typ, Status: "NOT_READY"}
+		id := "pool-id"
+		if f.nextPool != "" {
+			id = f.nextPool
+		}
+		f.pool = &prefect.WorkPool{ID: id, Name: name, Type: typ, Status: "NOT_READY"}
 		pool = *f.pool
 		return nil
 	})

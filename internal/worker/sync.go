@@ -147,7 +147,7 @@ func (w *Worker) syncRound(ctx context.Context, channelHealthy bool) (failures i
 	if errors.Is(err, errNoPool) {
 		// Nothing fails: the pool is to come. It is looked for often, and told as
 		// often as Prefect's worker tells it.
-		if time.Since(w.toldNoPool) >= w.opts.Heartbeat {
+		if time.Since(w.toldNoPool) >= w.opts.Heartbeat*3/4 { // the shortest interval there is
 			w.toldNoPool = time.Now()
 			w.log.Warn(fmt.Sprintf("Work pool '%s' not found!", w.opts.Pool))
 		}
