@@ -44,7 +44,20 @@ func newBenchOn(t *testing.T, name, title string, find func(*testing.T) *server)
 	t.Helper()
 	i := newItem(t, name, title)
 	s := find(t)
-	return &bench{item: i, server: s, relay: relay.New(t, s.url), pool: "pool-" + uuid.NewString()[:8]}
+	b := &bench{item: i, server: s, relay: relay.New(t, s.url), pool: "pool-" + uuid.NewString()[:8]}
+	t.Cleanup(b.showCalls)
+	return b
+}
+
+// showCalls shows what was last on the wire if the test failed.
+func (b *bench) showCalls() {
+	if !b.Failed() {
+		return
+	}
+	all := b.relay.Exchanges()
+	for _, x := range all[max(0, len(all)-20):] {
+		b.Logf("%s %s %s: %d after %s", x.At.Format("15:04:05.000"), x.Method, x.Path, x.Status, x.Took.Round(time.Millisecond))
+	}
 }
 
 // worker starts the worker under test on the bench's pool, through the relay.

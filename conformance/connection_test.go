@@ -47,7 +47,9 @@ func (b *bench) waitPolled(n int) {
 // it did can be told apart.
 func (b *bench) lane() *bench {
 	b.Helper()
-	return &bench{item: b.item, server: b.server, relay: relay.New(b, b.server.url), pool: b.pool}
+	lane := &bench{item: b.item, server: b.server, relay: relay.New(b, b.server.url), pool: b.pool}
+	b.Cleanup(lane.showCalls)
+	return lane
 }
 
 func Test001Headers(t *testing.T) {
