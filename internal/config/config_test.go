@@ -356,12 +356,12 @@ func TestProblemsComeTogether(t *testing.T) {
 }
 
 func TestBrokenFilesAreNamed(t *testing.T) {
-	l := machine{env: env(), files: map[string]string{".env": "A='x", "prefect.toml": "x", "pyproject.toml": "[x"}}.lookup(t)
+	l := machine{env: env(), files: map[string]string{"prefect.toml": "x", "pyproject.toml": "[x"}}.lookup(t)
 	_, err := Load(l)
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{l.in(".env") + ": line 1: the quote of A is not closed", l.in("prefect.toml") + ": line 1", l.in("pyproject.toml") + ": line 1"} {
+	for _, want := range []string{l.in("prefect.toml") + ": line 1", l.in("pyproject.toml") + ": line 1"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing %q in\n%v", want, err)
 		}
@@ -428,27 +428,41 @@ no pair
 G="two
 lines"
 H=
+I= # comment
+'J'=x
+K='open
+L=l
+M=m
+M
 `
-	got, err := parseDotenv(text, func(name string) (string, bool) { return "set", name == "SET" })
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := parseDotenv(text, func(name string) (string, bool) { return "set", name == "SET" })
 	want := map[string]string{
-		"A": "1", "B": "two words", "C": "a\"b\n1 # no comment", "D": `${A} 'quoted' \n`, "E": "1-none-set", "F": "a#b", "G": "two\nlines", "H": "",
+		"A": "1", "B": "two words", "C": "a\"b\n1 # no comment", "D": `1 'quoted' \n`, "E": "1-none-set", "F": "a#b", "G": "two\nlines", "H": "", "I": "", "J": "x", "L": "l",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.values); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff([]int{9, 15}, got.bad); diff != "" {
+		t.Errorf("lines %s", diff)
+	}
+}
+
+func TestBadLinesOfDotenvAreNamed(t *testing.T) {
+	m := machine{env: env(), files: map[string]string{".env": "PREFECT_WORKER_QUERY_SECONDS=3\nA='x\n"}}
+	s := m.load(t)
+	if s.QuerySeconds != 3 || len(s.Warnings()) != 1 || !strings.HasSuffix(s.Warnings()[0], ".env: line 2 cannot be read, and is left out") {
+		t.Errorf("%v, %q", s.QuerySeconds, s.Warnings())
 	}
 }
 
 func FuzzDotenv(f *testing.F) {
-	for _, seed := range []string{"A=1", "A='x\ny'", "export A=\"${A}\\", "=\n#", "A=\"\"\"\n"} {
+	for _, seed := range []string{"A=1", "A='x\ny'", "export A=\"${A}\\", "=\n#", "A=\"\"\"\n", "'", "\r"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		values, err := parseDotenv(text, func(string) (string, bool) { return "", false })
-		if err != nil && values != nil {
-			t.Error("values beside an error")
+		d := parseDotenv(text, func(string) (string, bool) { return "", false })
+		if lines := strings.Count(text, "\n") + 1; len(d.values)+len(d.bad) > lines+strings.Count(text, "\r") {
+			t.Errorf("%d values and %d bad lines of %d lines", len(d.values), len(d.bad), lines)
 		}
 	})
 }

@@ -44,6 +44,9 @@ func Inspect(l Lookup) (*Settings, error) {
 	if active.warning != "" {
 		s.warn("%s", active.warning)
 	}
+	for _, line := range files.dotenv.bad {
+		s.warn("%s: line %d cannot be read, and is left out", l.in(".env"), line)
+	}
 	problems = append(problems, s.collect(l, l.sources(files, active))...)
 	problems = append(problems, s.fill(l)...)
 	s.unknown = s.findUnknown(l, files, active)

@@ -16,7 +16,7 @@ import (
 
 // drawnCases are how many machines are drawn. The seed is fixed, so that a
 // failure comes back.
-const drawnCases = 100
+const drawnCases = 60
 
 // TestPrecedenceIsPrefects sets drawn settings in drawn sources, under their
 // present and their older names, in upper and lower case, and lets Prefect

@@ -92,7 +92,7 @@ func (l Lookup) profilesPath(f files) string {
 	if path, _ := l.env("PREFECT_PROFILES_PATH"); path != "" {
 		return l.absolute(path)
 	}
-	if path := f.dotenv["PREFECT_PROFILES_PATH"]; path != "" {
+	if path := f.dotenv.values["PREFECT_PROFILES_PATH"]; path != "" {
 		return l.absolute(path)
 	}
 	for _, table := range []map[string]any{f.prefect, f.pyproject} {

@@ -86,7 +86,7 @@ func TestRowsTellWhatIsInForce(t *testing.T) {
 func TestInspectShowsWhatItCan(t *testing.T) {
 	s, err := Inspect(machine{
 		env:   env("PREFECT_CLIENT_MAX_RETRIES=many", "PREFECT_WORKER_QUERY_SECONDS=3", "PREFECT_PROFILE=nobody"),
-		files: map[string]string{"prefect.toml": "x", ".env": "A='x"},
+		files: map[string]string{"prefect.toml": "x", "pyproject.toml": "[x"},
 	}.lookup(t))
 	if err == nil || strings.Count(err.Error(), "\n") != 3 {
 		t.Errorf("error %v", err)

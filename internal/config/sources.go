@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -48,7 +46,7 @@ func nested(from Source, table map[string]any) source {
 
 // files is what the configuration files hold, read once.
 type files struct {
-	dotenv    map[string]string
+	dotenv    dotenv
 	prefect   map[string]any
 	pyproject map[string]any
 }
@@ -59,12 +57,10 @@ func (l Lookup) readFiles() (files, error) {
 		problems []error
 	)
 	text, err := readOptional(l.in(".env"))
-	if err == nil {
-		f.dotenv, err = parseDotenv(text, l.env)
-	}
 	if err != nil {
 		problems = append(problems, fmt.Errorf("read %s: %w", l.in(".env"), err))
 	}
+	f.dotenv = parseDotenv(text, l.env)
 	if f.prefect, err = readTOML(l.in("prefect.toml")); err != nil {
 		problems = append(problems, err)
 	}
@@ -80,7 +76,7 @@ func (l Lookup) readFiles() (files, error) {
 func (l Lookup) sources(f files, p profile) []source {
 	return []source{
 		flat(Source{Kind: "env"}, func(name string) (any, bool) { v, ok := l.env(name); return v, ok }),
-		flat(Source{Kind: "dotenv", Where: l.in(".env")}, func(name string) (any, bool) { v, ok := inAnyCase(f.dotenv, name); return v, ok }),
+		flat(Source{Kind: "dotenv", Where: l.in(".env")}, func(name string) (any, bool) { v, ok := f.dotenv.folded[strings.ToLower(name)]; return v, ok }),
 		nested(Source{Kind: "prefect.toml", Where: l.in("prefect.toml")}, f.prefect),
 		nested(Source{Kind: "pyproject.toml", Where: l.in("pyproject.toml")}, f.pyproject),
 		flat(Source{Kind: "profile " + p.name, Where: p.path}, func(name string) (any, bool) { v, ok := p.values[name]; return v, ok }),
@@ -101,20 +97,6 @@ func (l Lookup) env(name string) (string, bool) {
 		key, value, _ := strings.Cut(pair, "=")
 		if strings.EqualFold(key, name) {
 			return value, true
-		}
-	}
-	return "", false
-}
-
-// inAnyCase is a value of a .env file, whose names Prefect reads in any case.
-// The name as it is written everywhere wins, then the first in the alphabet.
-func inAnyCase(values map[string]string, name string) (string, bool) {
-	if value, ok := values[name]; ok {
-		return value, true
-	}
-	for _, other := range slices.Sorted(maps.Keys(values)) {
-		if strings.EqualFold(other, name) {
-			return values[other], true
 		}
 	}
 	return "", false

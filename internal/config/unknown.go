@@ -41,7 +41,7 @@ func (s *Settings) findUnknown(l Lookup, f files, p profile) []Unknown {
 		}
 	}
 	add(Source{Kind: "env"}, names, prefixed(environNames(l)))
-	add(Source{Kind: "dotenv", Where: l.in(".env")}, names, prefixed(slices.Collect(maps.Keys(f.dotenv))))
+	add(Source{Kind: "dotenv", Where: l.in(".env")}, names, prefixed(f.dotenv.names()))
 	add(Source{Kind: "prefect.toml", Where: l.in("prefect.toml")}, paths, leaves("", f.prefect, paths))
 	add(Source{Kind: "pyproject.toml", Where: l.in("pyproject.toml")}, paths, leaves("", f.pyproject, paths))
 	add(Source{Kind: "profile " + p.name, Where: p.path}, names, slices.Collect(maps.Keys(p.values)))
