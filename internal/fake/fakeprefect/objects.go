@@ -36,12 +36,6 @@ type Storage struct {
 	DefaultResultStorageBlockID *string `json:"default_result_storage_block_id"`
 }
 
-// hasTemplate tells a pool that was set up from one that was only created.
-func (p *Pool) hasTemplate() bool {
-	var template map[string]json.RawMessage
-	return json.Unmarshal(p.BaseJobTemplate, &template) == nil && len(template) > 0
-}
-
 // Queue is a work queue.
 type Queue struct {
 	ID           string `json:"id"`

@@ -35,8 +35,7 @@ type answerDetails struct {
 // meets them, in the server's order. s.mu is held.
 func (s *Server) propose(run *FlowRun, p proposal) answer {
 	refuse := func(status, reason string) answer {
-		kind := map[string]string{"ABORT": "abort_details", "REJECT": "reject_details"}[status]
-		return answer{run.State, status, answerDetails{kind, reason}}
+		return answer{run.State, status, answerDetails{lower(status) + "_details", reason}}
 	}
 	now, next := run.State, p.State
 	switch {
@@ -47,8 +46,11 @@ func (s *Server) propose(run *FlowRun, p proposal) answer {
 		return refuse("ABORT", "Run is already in terminal state "+now.Type+".")
 	case final(now.Type) && next.Type == "SCHEDULED" && run.DeploymentID == nil:
 		return refuse("ABORT", "Cannot reschedule a run without an associated deployment.")
-	case now.Type == "CANCELLING" && next.Type != "CANCELLED" && next.Type != "PENDING":
+	case now.Type == "CANCELLING" && next.Type != "CANCELLED":
 		return refuse("REJECT", "Cannot transition flows that are cancelling to a state other than Cancelled.")
+	case now.Type == "SCHEDULED" && next.Type == "CANCELLING" && run.InfrastructurePID == nil:
+		s.become(run, &State{Type: "CANCELLED", Name: "Cancelled"})
+		return refuse("REJECT", "Scheduled flow run has no infrastructure to terminate.")
 	case next.Type == "PENDING" && !mayBecomePending(now, next.Name):
 		return refuse("ABORT", "This run is in a "+now.Type+" state and cannot transition to a PENDING state.")
 	}
