@@ -136,11 +136,12 @@ func TestProfiles(t *testing.T) {
 			"", "",
 			`the profile "c" of --profile is not in HOME/.prefect/profiles.toml: known profiles are a, b, cloud, ephemeral, local, test`,
 		},
-		"unknown variable": {
-			machine{env: env("PREFECT_PROFILE=c")},
+		"unknown flag, no file": {
+			machine{env: env("PREFECT_PROFILE=a"), profile: "c"},
 			"", "",
-			`the profile "c" of PREFECT_PROFILE is not in HOME/.prefect/profiles.toml (which does not exist): known profiles are cloud, ephemeral, local, test`,
+			`the profile "c" of --profile is not in HOME/.prefect/profiles.toml (which does not exist): known profiles are cloud, ephemeral, local, test`,
 		},
+		"unknown variable": {machine{env: env("PREFECT_PROFILE=c")}, "http://host:4200/api", "ephemeral", ""},
 		"broken file": {
 			machine{files: map[string]string{"~/.prefect/profiles.toml": "active = \n[profiles.a]\nPREFECT_API_KEY = \"hush\"\n"}},
 			"", "",
@@ -175,6 +176,14 @@ func TestActiveProfileMayBeMissing(t *testing.T) {
 	s := machine{env: env(), files: map[string]string{"~/.prefect/profiles.toml": "active = \"gone\"\n"}}.load(t)
 	if s.Profile != "ephemeral" || len(s.Warnings()) != 1 || !strings.Contains(s.Warnings()[0], `"gone"`) {
 		t.Errorf("profile %s, warnings %q", s.Profile, s.Warnings())
+	}
+}
+
+func TestTheProfileOfTheEnvironmentMayBeMissing(t *testing.T) {
+	s := machine{env: env("PREFECT_PROFILE=gone")}.load(t)
+	want := "Active profile 'gone' set by environment variable not found. The default profile will be used instead."
+	if len(s.Warnings()) != 1 || s.Warnings()[0] != want {
+		t.Errorf("warnings %q", s.Warnings())
 	}
 }
 

@@ -177,9 +177,12 @@ func (d *drawing) machine() machine {
 	m.files["prefect.toml"] = text("prefect.toml")
 	m.files["pyproject.toml"] = "[tool.prefect]\n" + text("pyproject.toml")
 	active := "active = \"work\"\n"
-	if d.profile == "other" && d.random.IntN(2) == 0 {
+	switch {
+	case d.random.IntN(8) == 0:
+		m.env["PREFECT_PROFILE"] = "gone" // which makes it none, not the active one
+	case d.profile == "other" && d.random.IntN(2) == 0:
 		m.env["PREFECT_PROFILE"] = "other"
-	} else {
+	default:
 		active = fmt.Sprintf("active = %q\n", d.profile)
 	}
 	m.files["~/.prefect/profiles.toml"] = active + "[profiles.work]\n" + text("work") + "[profiles.other]\n" + text("other")

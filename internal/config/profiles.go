@@ -36,43 +36,43 @@ type profile struct {
 	by      Source // who chose it
 }
 
-// profile finds the profile in force. One that somebody named for this process
-// must exist; one that the file merely calls active need not, as in Prefect.
+// profile finds the profile in force. One of the command line must exist; one
+// of the environment or of the file need not, as in Prefect.
 func (l Lookup) profile(f files) (profile, error) {
 	path := l.profilesPath(f)
-	wanted, wantedBy := l.Profile, "--profile"
+	wanted, by := l.Profile, Source{Kind: "flag"}
 	if wanted == "" {
 		wanted, _ = l.env("PREFECT_PROFILE")
-		wantedBy = "PREFECT_PROFILE"
+		by.Kind = "env"
 	}
 	active, found, err := readProfiles(path)
-	by := Source{Kind: "env"}
-	if wantedBy == "--profile" {
-		by.Kind = "flag"
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return profile{name: wanted, path: path, by: by}, err
+	}
+	values, inFile := found[wanted]
+	builtin, isBuiltin := builtinProfiles()[wanted]
+	fallback := profile{name: builtinProfile, values: builtinProfiles()[builtinProfile], by: Source{Kind: sourceDefault}}
+	switch {
+	case wanted != "" && inFile:
+		return profile{name: wanted, path: path, values: values, by: by}, nil
+	case wanted != "" && isBuiltin:
+		return profile{name: wanted, values: builtin, by: by}, nil
+	case l.Profile != "":
+		return profile{name: wanted, path: path, by: by}, unknownProfile(wanted, path, found)
 	case wanted != "":
-		if values, ok := found[wanted]; ok {
-			return profile{name: wanted, path: path, values: values, by: by}, nil
-		}
-		if values, ok := builtinProfiles()[wanted]; ok {
-			return profile{name: wanted, values: values, by: by}, nil
-		}
-		return profile{name: wanted, path: path, by: by}, unknownProfile(wanted, wantedBy, path, found)
+		fallback.warning = fmt.Sprintf("Active profile '%s' set by environment variable not found. The default profile will be used instead.", wanted)
+		return fallback, nil
 	}
 	if values, ok := found[active]; ok {
 		return profile{name: active, path: path, values: values, by: Source{Kind: "active in", Where: path}}, nil
 	}
-	fallback := profile{name: builtinProfile, values: builtinProfiles()[builtinProfile], by: Source{Kind: sourceDefault}}
 	if _, builtin := builtinProfiles()[active]; active != "" && !builtin {
 		fallback.warning = fmt.Sprintf("the profile %q that %s calls active is not in it: the built-in profile %q is used", active, path, builtinProfile)
 	}
 	return fallback, nil
 }
 
-func unknownProfile(name, by, path string, found map[string]map[string]any) error {
+func unknownProfile(name, path string, found map[string]map[string]any) error {
 	names := slices.Sorted(maps.Keys(builtinProfiles()))
 	for other := range found {
 		if !slices.Contains(names, other) {
@@ -84,7 +84,7 @@ func unknownProfile(name, by, path string, found map[string]map[string]any) erro
 	if found == nil {
 		where += " (which does not exist)"
 	}
-	return fmt.Errorf("the profile %q of %s is not in %s: known profiles are %s", name, by, where, strings.Join(names, ", "))
+	return fmt.Errorf("the profile %q of --profile is not in %s: known profiles are %s", name, where, strings.Join(names, ", "))
 }
 
 // profilesPath is where profiles are kept.

@@ -85,8 +85,9 @@ func TestRowsTellWhatIsInForce(t *testing.T) {
 // TestInspectShowsWhatItCan: one bad setting must not hide the others.
 func TestInspectShowsWhatItCan(t *testing.T) {
 	s, err := Inspect(machine{
-		env:   env("PREFECT_CLIENT_MAX_RETRIES=many", "PREFECT_WORKER_QUERY_SECONDS=3", "PREFECT_PROFILE=nobody"),
-		files: map[string]string{"prefect.toml": "x", "pyproject.toml": "[x"},
+		env:     env("PREFECT_CLIENT_MAX_RETRIES=many", "PREFECT_WORKER_QUERY_SECONDS=3"),
+		profile: "nobody",
+		files:   map[string]string{"prefect.toml": "x", "pyproject.toml": "[x"},
 	}.lookup(t))
 	if err == nil || strings.Count(err.Error(), "\n") != 3 {
 		t.Errorf("error %v", err)
@@ -98,7 +99,7 @@ func TestInspectShowsWhatItCan(t *testing.T) {
 	if r := rows["PREFECT_WORKER_QUERY_SECONDS"]; r.Value != "3.0" {
 		t.Errorf("%+v", r)
 	}
-	if r := rows["PREFECT_PROFILE"]; r.Value != "nobody" || r.Source.Kind != "env" {
+	if r := rows["PREFECT_PROFILE"]; r.Value != "nobody" || r.Source.Kind != "flag" {
 		t.Errorf("%+v", r)
 	}
 	if rows["PREFECT_API_URL"].Value != "http://host:4200/api" {
