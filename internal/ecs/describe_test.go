@@ -272,7 +272,7 @@ func TestExits(t *testing.T) {
 		{"never started", types.Task{StoppedReason: aws.String("Timeout waiting for network interface provisioning to complete."), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitStartFailure, -1, "network interface", "addresses"},
 		{"Spot", types.Task{StopCode: types.TaskStopCodeSpotInterruption, StartedAt: now, StoppedReason: aws.String("Your Spot Task was interrupted."), Containers: []types.Container{container("prefect", killed, "")}}, launch.ExitInterrupted, 137, "Spot interrupted the task", "FARGATE"},
 		{"maintenance", types.Task{StopCode: types.TaskStopCodeTerminationNotice, StartedAt: now}, launch.ExitInterrupted, -1, "out of service", ""},
-		{"stopped by somebody", types.Task{StopCode: types.TaskStopCodeUserInitiated, StartedAt: now, StoppedReason: aws.String("Stopped by Prefect worker"), Containers: []types.Container{container("prefect", aws.Int32(143), "")}}, launch.ExitStopped, 143, "Stopped by Prefect worker", ""},
+		{"stopped by somebody", types.Task{StopCode: types.TaskStopCodeUserInitiated, StartedAt: now, StoppedReason: aws.String("Stopped by Prefect worker"), Containers: []types.Container{container("prefect", aws.Int32(143), "")}}, launch.ExitStopped, 143, "['prefect'] (ECS task was stopped: Stopped by Prefect worker)", "Container 'prefect' exited with code 143. Resolution: "},
 		{"no code", types.Task{StopCode: ended, StartedAt: now, StoppedReason: aws.String("Essential container in task exited"), Containers: []types.Container{container("prefect", nil, "")}}, launch.ExitUnknown, -1, "(ECS task stopped: Essential container in task exited)", "stopped reason"},
 		{"nothing at all", types.Task{StartedAt: now}, launch.ExitUnknown, -1, "unknown reason", ""},
 	}

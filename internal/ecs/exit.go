@@ -33,6 +33,9 @@ func exitOf(task types.Task) *launch.Exit {
 	case task.StopCode == types.TaskStopCodeUserInitiated, task.StopCode == types.TaskStopCodeServiceSchedulerInitiated:
 		exit.Kind = launch.ExitStopped
 		exit.Message = failedWords(judged, "ECS task was stopped: "+orUnknown(aws.ToString(task.StoppedReason)))
+		if code == nil || *code != 0 {
+			exit.Hint = diagnose(task).String()
+		}
 	case code == nil && neverRan(task, reasons), couldNotStart(judged):
 		startFailure(exit, task, reasons)
 	case code == nil:
