@@ -337,8 +337,15 @@ func (g *generator) envVariables(deployment, run, properties *object) {
 	if g.chance(30) {
 		deployment.set("other_env", g.env(1))
 	}
+	if g.chance(5) {
+		g.uses("env: empty, of another type")
+		pick(g, deployment, run).set("env", pick[any](g, "", []any{}, json.Number("0"), false))
+	}
 	if g.errs("env of a wrong type") {
-		pick(g, deployment, run).set("env", pick[any](g, nil, "text", json.Number("0"), json.Number("3"), true, []any{"abc"}, []any{nil}, []any{[]any{"x"}}))
+		if g.chance(50) {
+			deployment.set("env", g.env(1))
+		}
+		pick(g, run, run, deployment).set("env", pick[any](g, nil, "text", "text", json.Number("3"), true, []any{"abc"}, []any{nil}, []any{[]any{"x"}}))
 	}
 	if g.errs("env default of a wrong type") {
 		properties.set("env", g.property(pick[any](g, "text", json.Number("1"), []any{"A"}, true)))

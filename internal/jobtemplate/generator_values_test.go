@@ -56,10 +56,7 @@ func (g *generator) scalarBlock() string {
 
 func (g *generator) soundBlock() string {
 	name := pick(g, "secret.a", "secret.s", "secret.s.value", "secret.nothing", "secret.refers", "json.j.z[1].k", "json.j.value.a", "json.j.values", "json.list.0", "json.list.value[-1]",
-		"json.list[1]", "docker.d.image", "docker.d.nested.x", "docker.größe.n", "prefect.blocks.secret.s", "docker.v.value", "docker.v.other[-1][-1]", "secret.s.value[0]", "secret.s.0")
-	if name == "json.list[1]" {
-		name = "json.list.1.0"
-	}
+		"json.list.1.0", "docker.d.image", "docker.d.nested.x", "docker.größe.n", "prefect.blocks.secret.s", "docker.v.value", "docker.v.other[-1][-1]", "secret.s.value[0]", "secret.s.0")
 	g.usesIf(strings.Count(name, ".") > 1, "block with a path")
 	g.usesIf(!strings.Contains(name, ".value") && !strings.HasPrefix(name, "docker"), "block whose value is unwrapped")
 	return "prefect.blocks." + name
