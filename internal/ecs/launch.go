@@ -77,7 +77,7 @@ func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definit
 	case errorCode(err) == "ClientException" && strings.Contains(message, "taskdefinition is inactive"):
 		l.forgetDefinition(definitionARN)
 		return c.userDefinition() == ""
-	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet"):
+	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet") && !wrapsThrottle(err):
 		key := networkKey(on, c.vpcID)
 		_, cached := l.networks.get(key)
 		l.networks.forget(func(known string, _ network) bool { return known == key })

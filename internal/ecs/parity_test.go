@@ -461,3 +461,35 @@ func TestTheFormsOfSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderTemplates has the shapes of templates that earlier versions wrote, or
+// that users cut down.
+func TestOlderTemplates(t *testing.T) {
+	for name, request := range map[string]any{
+		"empty":                  map[string]any{},
+		"no overrides":           map[string]any{"launchType": "FARGATE"},
+		"overrides of null":      map[string]any{"launchType": "FARGATE", "overrides": nil},
+		"no container overrides": map[string]any{"launchType": "FARGATE", "overrides": map[string]any{"taskRoleArn": nil}},
+		"no sizes":               map[string]any{"launchType": "FARGATE", "overrides": map[string]any{"containerOverrides": []any{map[string]any{"environment": map[string]any{"A": "1"}}}}},
+		"only a sidecar":         map[string]any{"launchType": "FARGATE", "overrides": map[string]any{"containerOverrides": []any{map[string]any{"name": "side", "command": []any{"x"}}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeAWS(t)
+			l := newLauncher(t, f)
+			job := testJob(
+				set(request, "task_run_request"), set("true", "stream_output"), set("soon", "task_start_timeout_seconds"), set(nil, "task_watch_poll_interval"),
+				set([]any{map[string]any{"image": "i"}, map[string]any{"name": "side", "image": "j", "essential": false}}, "task_definition", "containerDefinitions"))
+			if err := l.Check(job); err != nil {
+				t.Fatal(err)
+			}
+			mustLaunch(t, l, job)
+			override := containerNamed(objects(f.Bodies("RunTask")[0]["overrides"].(map[string]any)["containerOverrides"]), "prefect")
+			if diff := cmp.Diff([]any{"prefect", "flow-run", "execute"}, override["command"]); diff != "" {
+				t.Error(diff)
+			}
+			if env := f.Tasks()[0].Env("prefect"); env["PREFECT__FLOW_RUN_ID"] != job.FlowRunID {
+				t.Errorf("environment %v", env)
+			}
+		})
+	}
+}
