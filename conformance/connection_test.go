@@ -16,9 +16,11 @@ import (
 	"faber/internal/fake/relay"
 )
 
-// guardedServer wants an auth string, and CSRF tokens with every change.
+// guardedServer wants an auth string, and CSRF tokens with every change. Few tests
+// use it, so it can do with as many database connections as it likes.
 func guardedServer(t *testing.T) *server {
-	return namedServer(t, "guarded", "PREFECT_SERVER_API_AUTH_STRING=admin:opensesame", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true")
+	return namedServer(t, "guarded", "PREFECT_SERVER_API_AUTH_STRING=admin:opensesame", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true",
+		manyConnections)
 }
 
 // versionProbe is the one call that Prefect's worker makes with a bare HTTP

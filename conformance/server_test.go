@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -129,15 +130,18 @@ func (s *server) start() error {
 	if err != nil {
 		return err
 	}
-	database, err := s.database()
-	if err != nil {
-		return err
-	}
 	cmd := exec.Command(suite.prefect, "server", "start", "--host", "127.0.0.1", "--port", fmt.Sprint(s.port))
 	cmd.Env = append(cleanEnviron(), append([]string{
-		"PREFECT_HOME=" + s.home, "PREFECT_SERVER_ANALYTICS_ENABLED=false", "PREFECT_SERVER_DATABASE_CONNECTION_URL=" + database,
+		"PREFECT_HOME=" + s.home, "PREFECT_SERVER_ANALYTICS_ENABLED=false",
 		"PREFECT_SERVER_DATABASE_TIMEOUT=60", "PREFECT_LOGGING_LEVEL=WARNING",
 	}, s.env...)...)
+	if !slices.Contains(s.env, manyConnections) {
+		database, err := s.database()
+		if err != nil {
+			return err
+		}
+		cmd.Env = append(cmd.Env, "PREFECT_SERVER_DATABASE_CONNECTION_URL="+database)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -177,6 +181,10 @@ func (s *server) database() (string, error) {
 	}
 	return "sqlite+aiosqlite:///" + filepath.Join(dir, "prefect.db"), nil
 }
+
+// manyConnections among a server's settings leaves it the connections that Prefect
+// gives it: with one alone it cannot pause a queue, for it wants another to tell.
+const manyConnections = "CONFORMANCE_CONNECTIONS=many"
 
 // stop kills the server's processes.
 func (s *server) stop() {

@@ -260,7 +260,7 @@ func values(m map[any]any) []string {
 }
 
 func Test034Paused(t *testing.T) {
-	b := newBench(t, "34", "a paused pool or queues: said at start, no runs until resumed, and no restart needed")
+	b := newBenchOn(t, "34", "a paused pool or queues: said at start, no runs until resumed, and no restart needed", guardedServer)
 	queued := b.pooled("-queues")
 	b.createPool("process", nil)
 	queued.createPool("process", nil)
