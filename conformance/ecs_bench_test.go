@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,12 +180,6 @@ func (e *ecsBench) waitLines(run string, texts ...string) {
 	for _, text := range texts {
 		e.waitLogLine(run, text, 30*time.Second)
 	}
-}
-
-// logHas tells whether the run's log has a line with the text by now.
-func (e *ecsBench) logHas(run, text string) bool {
-	e.Helper()
-	return slices.ContainsFunc(e.logs(run), func(line logLine) bool { return strings.Contains(line.Message, text) })
 }
 
 // shortly is for what follows at once from what was seen already.
