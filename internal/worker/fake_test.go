@@ -79,14 +79,16 @@ var (
 )
 
 // schedule adds a run that is due now.
-func (f *fakePrefect) schedule(deployment string) string {
+func (f *fakePrefect) schedule(deployment string) string { return f.plan(deployment, time.Now()) }
+
+// plan adds a run that is due at some time.
+func (f *fakePrefect) plan(deployment string, due time.Time) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	id := uuid.NewString()
-	now := time.Now()
 	f.runs[id] = &prefect.FlowRun{ID: id, Name: "run-" + id[:4], FlowID: "flow-id", DeploymentID: deployment, Raw: map[string]any{}}
 	f.order = append(f.order, id)
-	f.set(id, prefect.State{Type: prefect.StateScheduled, Name: "Scheduled", Details: prefect.StateDetails{ScheduledTime: &now}})
+	f.set(id, prefect.State{Type: prefect.StateScheduled, Name: "Scheduled", Details: prefect.StateDetails{ScheduledTime: &due}})
 	return id
 }
 

@@ -22,6 +22,7 @@ type fakeLauncher struct {
 	jobs     map[string]launch.Job // by pid
 	seen     map[string]launch.Observation
 	stops    []string
+	why      []string // reasons of the stops
 	calls    int
 	hints    chan launch.Hint
 	closed   bool
@@ -117,9 +118,10 @@ func (f *fakeLauncher) Find(_ context.Context, pool launch.Pool) (live []launch.
 	return live, nil
 }
 
-func (f *fakeLauncher) Stop(_ context.Context, h launch.Handle, _ string, _ time.Duration) error {
+func (f *fakeLauncher) Stop(_ context.Context, h launch.Handle, reason string, _ time.Duration) error {
 	f.mu.Lock()
 	f.stops = append(f.stops, h.PID)
+	f.why = append(f.why, reason)
 	hook := f.onStop
 	f.mu.Unlock()
 	if hook != nil {
@@ -198,6 +200,12 @@ func (f *fakeLauncher) stopped() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.stops)
+}
+
+func (f *fakeLauncher) reasons() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.why)
 }
 
 func (f *fakeLauncher) allJobs() map[string]launch.Job {

@@ -35,7 +35,7 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 		wait := jittered(w.opts.Query)
 		switch {
 		case failures >= 3:
-			wait = backoff(failures-2, 2*w.opts.Query, 16*w.opts.Query)
+			wait = backoff(failures/3, 2*w.opts.Query, 16*w.opts.Query)
 			if failures%3 == 0 {
 				w.log.Warn(fmt.Sprintf("Failed the last %d attempts. Please check your environment and configuration."+
 					" Backing off due to consecutive errors, using increased interval of %s.", failures, wait.Round(time.Second)), "error", err)
@@ -111,7 +111,7 @@ func (w *Worker) pollRound(fetch, work context.Context, only map[string]bool) (m
 		w.metrics.inWork.Set(float64(w.slots.inUse()))
 		w.dispatches.Go(func() { w.dispatch(fetch, work, run, l) })
 	}
-	if limit > 0 && len(runs) >= limit {
+	if limit > 0 && len(runs) >= limit && taken > 0 {
 		w.slots.leftWork()
 	}
 	return taken > 0 && len(runs) >= pageSize, nil

@@ -38,7 +38,9 @@ func TestLabelsThatAreRefusedFailTheSubmission(t *testing.T) {
 
 func TestLabelsThatGetNoAnswerDoNot(t *testing.T) {
 	inWorld(t, failing("SetLabels", fmt.Errorf("%w: no route", prefect.ErrUnreachable)), func(w *world) {
-		w.running()
+		id := w.api.schedule("deployment-id")
+		w.after(time.Minute) // it is tried for a while
+		w.wantHistory(id, "Scheduled", "Pending", "Submitting")
 	})
 }
 

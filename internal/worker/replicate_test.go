@@ -130,22 +130,23 @@ func TestInfrastructurePending(t *testing.T) {
 			id := w.api.schedule("deployment-id")
 			w.after(15 * time.Second)
 			event := taskEvent(id, "provisioning", time.Now())
-			w.tell(event, event, taskEvent(id, "pending", time.Now()))
+			w.tell(event)
+			w.tell(event, taskEvent(id, "pending", time.Now()))
 			w.wantHistory(id, "Scheduled", "Pending", "Submitting", "InfrastructurePending")
 			if got := w.api.last(id).Message; got != "ECS task is provisioning." {
 				t.Errorf("message %q", got)
 			}
 			// It is no obstacle to what follows.
 			w.launcher.end(w.pid(id), launch.Exit{Kind: launch.ExitStartFailure, Message: "No."})
-			w.after(10 * time.Second)
-			if got := w.api.last(id); got.Name != "AwaitingRetry" {
-				t.Errorf("last state %s", got.Name)
+			w.after(15 * time.Second)
+			if history := w.api.history(id); len(history) < 5 || history[4] != "AwaitingRetry" {
+				t.Errorf("history %q", history)
 			}
 		})
 	})
 	t.Run("for the runs of others, too", func(t *testing.T) {
 		inWorld(t, nil, func(w *world) {
-			id := w.api.schedule("deployment-id")
+			id := w.api.plan("deployment-id", time.Now().Add(time.Hour))
 			w.api.become(id, prefect.StatePending, "Pending") // by Prefect's own worker
 			w.tell(taskEvent(id, "pending", time.Now()))
 			w.wantHistory(id, "Scheduled", "Pending", "InfrastructurePending")
@@ -156,10 +157,8 @@ func TestInfrastructurePending(t *testing.T) {
 	} {
 		t.Run("not for a run that is "+string(now), func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
-				w.api.mu.Lock()
 				later := time.Now().Add(time.Hour)
-				w.api.mu.Unlock()
-				id := w.api.schedule("deployment-id")
+				id := w.api.plan("deployment-id", later)
 				w.api.mu.Lock()
 				w.api.set(id, prefect.State{Type: now, Name: "X", Details: prefect.StateDetails{ScheduledTime: &later}})
 				w.api.mu.Unlock()
@@ -185,7 +184,7 @@ func TestInfrastructurePending(t *testing.T) {
 				return nil
 			}
 		}, func(w *world) {
-			id := w.api.schedule("deployment-id")
+			id := w.api.plan("deployment-id", time.Now().Add(time.Hour))
 			w.api.become(id, prefect.StatePending, "Pending")
 			w.tell(taskEvent(id, "pending", time.Now()))
 			w.wantHistory(id, "Scheduled", "Pending", "AwaitingRetry", "InfrastructurePending", "AwaitingRetry")

@@ -89,12 +89,16 @@ func (s *slots) leaseLocked(flowRunID string) *lease {
 	return l
 }
 
-// leftWork notes that there was work and no slot for it: the next slot to
-// become free is worth a poll at once.
+// leftWork notes that there was work and no slot for it: the next slot to become
+// free, or one that is free again by now, is worth a poll at once.
 func (s *slots) leftWork() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.missed = true
+	tell := s.freeLocked() > 0 && s.tellLocked()
+	s.mu.Unlock()
+	if tell {
+		s.freed()
+	}
 }
 
 // uncount frees the slot and keeps the lease: the run is still this worker's, and

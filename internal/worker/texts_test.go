@@ -216,7 +216,7 @@ func TestTheExitCodeThatARunReportsOfItself(t *testing.T) {
 	for message, want := range map[string]string{
 		"Process exited with status code: 7. Process exited with an unexpected status code.": "7",
 		"Process exited with status code: -9. Process exited due to a SIGKILL signal.":       "-9",
-		"Flow run process was killed.":                                                       "0",
+		"Flow run process was killed.": "0",
 	} {
 		inWorld(t, func(w *world, _ *Options) { w.launcher.typ = "process" }, func(w *world) {
 			id, pid := w.running()

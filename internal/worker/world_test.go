@@ -114,9 +114,11 @@ func inWorld(t *testing.T, prepare func(*world, *Options), test func(*world)) {
 				t.Error(err)
 			}
 		}()
+		defer func() { // also when the test gives up
+			stop()
+			<-w.ended
+		}()
 		test(w)
-		stop()
-		<-w.ended
 	})
 }
 
