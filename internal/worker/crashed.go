@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"faber/internal/jobtemplate"
 	"faber/internal/launch"
 	"faber/internal/prefect"
 )
@@ -22,12 +23,25 @@ const couldNotStart = "Flow run could not start: "
 
 // failSubmission ends a run that never got infrastructure and never will.
 func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, err error, hint string) {
-	cause := pythonError(err)
-	w.runLog(run.ID, slog.LevelError, "Failed to submit flow run '%s' to infrastructure.\n%s", run.Name, sentences(cause, hint))
-	if !strings.HasPrefix(cause, couldNotStart) {
-		cause = submissionFailed + cause
+	text := sentences(pythonError(err), hint)
+	var problems *jobtemplate.Problems
+	if errors.As(err, &problems) {
+		// Python's words first, they are searched for; then each problem in its place.
+		text = problems.Exception(w.configurationClass()) + "\n" + problems.Error()
 	}
-	w.crash(ctx, run.ID, sentences(cause, hint))
+	w.runLog(run.ID, slog.LevelError, "Failed to submit flow run '%s' to infrastructure.\n%s", run.Name, text)
+	if !strings.HasPrefix(text, couldNotStart) {
+		text = submissionFailed + text
+	}
+	w.crash(ctx, run.ID, text)
+}
+
+// configurationClass is what Prefect's worker calls the configuration of a run.
+func (w *Worker) configurationClass() string {
+	if w.launcher.Type() == "process" {
+		return "ProcessJobConfiguration"
+	}
+	return "ECSJobConfiguration"
 }
 
 // className is what the name of an exception looks like at the beginning of a text.

@@ -235,6 +235,19 @@ func TestBadVariablesAreAllReported(t *testing.T) {
 	})
 }
 
+func TestBadVariablesAreToldInPythonsWordsFirst(t *testing.T) {
+	inWorld(t, func(w *world, o *Options) {
+		w.api.vars = map[string]any{"labels": map[string]any{"a": 1.0}}
+	}, func(w *world) {
+		id := w.api.schedule("deployment-id")
+		w.after(20 * time.Second)
+		want := "Failed to submit flow run to infrastructure: ValidationError: 1 validation error for ECSJobConfiguration\nlabels.a\n  Input should be a valid string\njob_configuration.labels.a: "
+		if got := w.api.last(id).Message; !strings.HasPrefix(got, want) {
+			t.Errorf("message %q", got)
+		}
+	})
+}
+
 func TestLaunchFailures(t *testing.T) {
 	t.Run("retry keeps the claim", func(t *testing.T) {
 		inWorld(t, func(w *world, o *Options) {
