@@ -9,10 +9,9 @@ SHELL       := /bin/sh
 GO          ?= go
 BIN         := bin/faber
 DEV         := .dev
-PREFECT     := $(CURDIR)/$(DEV)/cache/python-prefect/bin/prefect
-PREFECT_PY  := $(CURDIR)/$(DEV)/cache/python-prefect/bin/python
-REFERENCE   := $(CURDIR)/$(DEV)/cache/python-reference/bin/prefect
-AWS_PY      := $(CURDIR)/$(DEV)/cache/python-aws/bin/python
+PREFECT     := $(CURDIR)/$(DEV)/cache/python-prefect/bin
+REFERENCE   := $(CURDIR)/$(DEV)/cache/python-reference/bin
+AWS         := $(CURDIR)/$(DEV)/cache/python-aws/bin
 LINT        := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME    ?= 10m
 
@@ -20,7 +19,9 @@ FUZZTIME    ?= 10m
 export CGO_ENABLED = 0
 
 # What the tests find their real counterparts by.
-TEST_ENV = PATH="$(CURDIR)/$(DEV)/cache:$$PATH" FABER_TEST_PREFECT=$(PREFECT) FABER_TEST_PYTHON=$(PREFECT_PY) FABER_TEST_MINISTACK=$(AWS_PY)
+TEST_ENV = PATH="$(CURDIR)/$(DEV)/cache:$$PATH" FABER=$(CURDIR)/$(BIN) \
+	FABER_TEST_PREFECT=$(PREFECT)/prefect FABER_TEST_PYTHON=$(PREFECT)/python FABER_TEST_MINISTACK=$(AWS)/python \
+	FABER_TEST_REFERENCE=$(REFERENCE)/prefect FABER_TEST_PREFECT_AWS=$(REFERENCE)/python
 
 .PHONY: help
 help: ## List the targets
@@ -49,14 +50,14 @@ recording: build ## Record `make demo` as docs/demo.cast and draw docs/demo.svg 
 ##@ Tests
 
 .PHONY: test
-test: check unit e2e ## All that must pass before a change: unit, property, race, end to end (at most 15 min)
+test: check unit conformance-sample e2e ## All that must pass before a change: unit, property, race, end to end (at most 15 min)
 
 .PHONY: check
 check: ## Formatting and vet
-	@unformatted=$$(gofmt -l cmd internal terraform e2e *.go); \
+	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance *.go); \
 	 if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./e2e/...
+	$(GO) vet -tags e2e,conformance ./e2e/... ./conformance/...
 
 .PHONY: tools
 tools: build
@@ -67,7 +68,7 @@ race:
 	@./scripts/ensure-cc
 
 .PHONY: unit
-unit: tools race ## Unit and property tests under the race detector, with real Prefect server and emulator
+unit: reference race ## Unit and property tests under the race detector, with real Prefect server and emulator
 	$(TEST_ENV) CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
 
 .PHONY: e2e
@@ -82,18 +83,24 @@ test-terraform: build ## The Terraform module: its own tests, then applied to th
 reference: tools
 	@./scripts/install-reference
 
-CONFORMANCE = CONFORMANCE_RESULTS=$(CURDIR)/$(DEV)/conformance/$(1).json CONFORMANCE_WORKER=$(1) FABER=$(CURDIR)/$(BIN) \
-	FABER_TEST_PREFECT=$(PREFECT) FABER_TEST_REFERENCE=$(REFERENCE) FABER_TEST_MINISTACK=$(AWS_PY) \
-	$(GO) test -tags conformance -count=1 -parallel 6 -timeout 45m ./conformance/
+# One worker, "faber" or "python", through the checklist; the table comes last.
+CHECKLIST = CONFORMANCE_WORKER=$(1) CONFORMANCE_RESULTS=$(CURDIR)/$(DEV)/conformance/$(1).json $(TEST_ENV) \
+	$(GO) test -tags conformance -count=1 -parallel 6 -timeout 40m ./conformance/; \
+	code=$$?; cat $(DEV)/conformance/$(1).txt; exit $$code
 
 .PHONY: conformance
-conformance: reference ## The worker protocol, item by item, on faber (at most 45 min)
-	@$(call CONFORMANCE,faber)
+conformance: reference ## faber against the worker protocol, item by item, and against prefect-aws, field by field (at most 45 min)
+	@$(call CHECKLIST,faber)
+	@$(TEST_ENV) $(GO) test -tags conformance -count=1 -timeout 20m -v ./conformance/differential
+
+.PHONY: conformance-sample
+conformance-sample: reference
+	@CONFORMANCE_SELECTION=80/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call CHECKLIST,faber)
 
 .PHONY: compare
-compare: reference ## The same on Prefect's own worker, and both columns into docs/conformance.md
+compare: reference ## The same items on Prefect's own worker; both columns go into docs/conformance.md
 	@test -f $(DEV)/conformance/faber.json || $(MAKE) conformance
-	@CONFORMANCE_BESIDE=$(CURDIR)/$(DEV)/conformance/faber.json CONFORMANCE_TABLE=$(CURDIR)/docs/conformance.md $(call CONFORMANCE,python)
+	@CONFORMANCE_BESIDE=$(CURDIR)/$(DEV)/conformance/faber.json CONFORMANCE_TABLE=$(CURDIR)/docs/conformance.md $(call CHECKLIST,python)
 
 .PHONY: fuzz
 fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)

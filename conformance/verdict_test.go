@@ -3,9 +3,11 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +110,9 @@ func (c *collection) add(v verdict) {
 	c.all = append(c.all, v)
 }
 
-// finish prints the table and writes the verdicts to the file, if there is one.
+// finish writes the table, as text beside the results file or to the standard
+// output, and the verdicts as JSON to the results file. Of a selection there is
+// the text alone.
 func (c *collection) finish(worker, file string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,26 +120,39 @@ func (c *collection) finish(worker, file string) error {
 		return nil
 	}
 	slices.SortFunc(c.all, func(a, b verdict) int { return strings.Compare(order(a.Item), order(b.Item)) })
-	count := map[string]int{}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "\nITEM\t%s\tSECONDS\tWHAT\tWITNESS\n", strings.ToUpper(worker))
-	for _, v := range c.all {
-		count[v.Verdict]++
-		fmt.Fprintf(table, "%s\t%s\t%.1f\t%s\t%s\n", v.Item, v.Verdict, v.Seconds, cut(v.Title, 60), cut(v.Witness, 110))
+	if file == "" {
+		return c.print(os.Stdout, worker)
 	}
-	_ = table.Flush()
-	fmt.Printf("\n%s: %d items: %d pass, %d differ as decided, %d fail\n", worker, len(c.all), count[verdictPass], count[verdictDiffers], count[verdictFail])
-	if file == "" || suite.selection != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := c.print(&text, worker); err != nil {
+		return err
+	}
+	if err := os.WriteFile(strings.TrimSuffix(file, ".json")+".txt", text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if suite.selection != nil {
 		return nil
 	}
 	data, err := json.MarshalIndent(c.all, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
 	return os.WriteFile(file, append(data, '\n'), 0o644)
+}
+
+func (c *collection) print(w io.Writer, worker string) error {
+	count := map[string]int{}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "ITEM\t%s\tSECONDS\tWHAT\tWITNESS\n", strings.ToUpper(worker))
+	for _, v := range c.all {
+		count[v.Verdict]++
+		fmt.Fprintf(table, "%s\t%s\t%.1f\t%s\t%s\n", v.Item, v.Verdict, v.Seconds, cut(v.Title, 60), cut(v.Witness, 110))
+	}
+	fmt.Fprintf(table, "\n%s: %d items: %d pass, %d differ as decided, %d fail\n", worker, len(c.all), count[verdictPass], count[verdictDiffers], count[verdictFail])
+	return table.Flush()
 }
 
 // order sorts 2 before 10, and the scenarios after the items.
