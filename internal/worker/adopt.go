@@ -311,9 +311,17 @@ func lastPlace(states []prefect.State, claim, last prefect.State) tried {
 const placePatience = 15 * time.Minute
 
 // elsewhere reports whether the launch must wait for one that may have been made in
-// another place, under the same claim, before the pool's template was changed.
+// another place, under the same claim, before the pool's template was changed. It
+// is told once for each run.
 func (w *Worker) elsewhere(s submission, place string) bool {
-	return s.tried.place != "" && place != "" && s.tried.place != place && time.Since(s.tried.at) < placePatience
+	if s.tried.place == "" || place == "" || s.tried.place == place || time.Since(s.tried.at) >= placePatience {
+		w.toldElsewhere.remove(s.run.ID)
+		return false
+	}
+	if w.toldElsewhere.add(s.run.ID) {
+		w.log.Warn("Flow run is not launched yet: it may have been launched in another place", "flow_run", s.run.ID, "tried", s.tried.place, "now", place)
+	}
+	return true
 }
 
 // lastClaim finds the claim that a run stands under: the last Pending that no

@@ -32,30 +32,15 @@ type submission struct {
 // tracked now; if not, the run is out of this worker's hands.
 func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	w.leases.hold(&s.claim, s.run.ID)
-	job, err := w.render(ctx, &s)
-	if err == nil {
-		err = w.launcher.Check(job)
-	}
-	switch {
-	case errors.Is(err, prefect.ErrNotFound):
-		w.failSubmission(ctx, s.run, fmt.Errorf("the flow of this run no longer exists: %w", err), "")
-		return false
-	case err != nil && (prefect.IsTransient(err) || ctx.Err() != nil):
-		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
-		return false
-	case err != nil:
-		w.failSubmission(ctx, s.run, err, "")
+	job, ok := w.prepare(ctx, &s)
+	if !ok {
 		return false
 	}
 	place := w.placeOf(job)
 	if w.elsewhere(s, place) {
-		if w.toldElsewhere.add(s.run.ID) {
-			w.log.Warn("Flow run is not launched yet: it may have been launched in another place", "flow_run", s.run.ID, "tried", s.tried.place, "now", place)
-		}
 		return false
 	}
 	if s.again != "" {
-		w.toldElsewhere.remove(s.run.ID)
 		w.runLog(s.run.ID, slog.LevelInfo, "Worker '%s' takes up flow run '%s', which was claimed and not launched", w.name, s.run.ID)
 	}
 	submitted := w.emitSubmitted(&s)
@@ -71,21 +56,46 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 		w.onFailure(ctx, s.run, failure)
 		return false
 	}
-	w.metrics.launches.WithLabelValues("ok").Inc()
-	w.metrics.launched.Observe(time.Since(s.at).Seconds())
 	a := newAttempt(s.run, handle, s.lease)
 	a.flow, a.deployment, a.submitted = s.flow, s.deployment, submitted
 	a.deaf = !cancelsItself(job.Command)
+	w.launched(ctx, a, s.at)
+	return true
+}
+
+// prepare renders the job of a run. It reports false when there is none, and the
+// run was dealt with.
+func (w *Worker) prepare(ctx context.Context, s *submission) (launch.Job, bool) {
+	job, err := w.render(ctx, s)
+	if err == nil {
+		err = w.launcher.Check(job)
+	}
+	switch {
+	case err == nil:
+		return job, true
+	case errors.Is(err, prefect.ErrNotFound):
+		w.failSubmission(ctx, s.run, fmt.Errorf("the flow of this run no longer exists: %w", err), "")
+	case prefect.IsTransient(err), ctx.Err() != nil:
+		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
+	default:
+		w.failSubmission(ctx, s.run, err, "")
+	}
+	return launch.Job{}, false
+}
+
+// launched begins to see to a run that was launched just now.
+func (w *Worker) launched(ctx context.Context, a *attempt, began time.Time) {
+	w.metrics.launches.WithLabelValues("ok").Inc()
+	w.metrics.launched.Observe(time.Since(began).Seconds())
 	w.track(a)
 	if w.executedAtLaunch() {
 		w.emitExecuted(ctx, a, 0)
 	}
 	w.savePID(ctx, a)
-	w.runLog(s.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", s.run.Name)
-	if w.unlaunched.has(s.run.ID) {
-		w.noticeCancelling(s.run.ID)
+	w.runLog(a.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", a.run.Name)
+	if w.unlaunched.has(a.run.ID) {
+		w.noticeCancelling(a.run.ID)
 	}
-	return true
 }
 
 // cancelsItself reports whether a run that was started with this command sees to

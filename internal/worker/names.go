@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"html"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -32,26 +34,42 @@ func sameInfrastructure(a, b string) bool {
 }
 
 // slug is a name as it stands in the ids of Prefect's resources: ASCII, lower
-// case, everything else a single dash.
+// case, everything else a single dash. It follows the library that Prefect makes
+// slugs with, for names in Latin letters; what has no Latin letters is lost here,
+// and spelt out there.
 func slug(name string) string {
-	var b strings.Builder
-	dash := false
+	name = apostrophes.ReplaceAllString(name, "-")
+	var latin strings.Builder
 	for _, r := range norm.NFKD.String(name) {
-		switch {
-		case unicode.Is(unicode.Mn, r):
-			continue // an accent that came off its letter
-		case r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)):
-			if dash && b.Len() > 0 {
-				b.WriteByte('-')
-			}
-			dash = false
-			b.WriteRune(unicode.ToLower(r))
+		switch spelt, known := spellings[r]; {
+		case known:
+			latin.WriteString(spelt)
+		case unicode.Is(unicode.Mn, r): // an accent that came off its letter
 		default:
-			dash = true
+			latin.WriteRune(r)
 		}
 	}
-	return b.String()
+	text := strings.ToLower(norm.NFKD.String(html.UnescapeString(latin.String())))
+	text = strings.ReplaceAll(text, "'", "")
+	for commaInNumber.MatchString(text) {
+		text = commaInNumber.ReplaceAllString(text, "$1$2")
+	}
+	return strings.Trim(notInSlugs.ReplaceAllString(text, "-"), "-")
 }
+
+var (
+	apostrophes   = regexp.MustCompile(`'+`)
+	commaInNumber = regexp.MustCompile(`([0-9]),([0-9])`)
+	notInSlugs    = regexp.MustCompile(`[^a-z0-9]+`)
+
+	// spellings are the letters that do not come apart into a Latin one and an
+	// accent, and the signs that are read as letters.
+	spellings = map[rune]string{
+		'ß': "ss", 'æ': "ae", 'Æ': "AE", 'œ': "oe", 'Œ': "OE", 'ø': "o", 'Ø': "O", 'ł': "l", 'Ł': "L",
+		'đ': "d", 'Đ': "D", 'ð': "d", 'Ð': "D", 'þ': "th", 'Þ': "Th", 'ħ': "h", 'Ħ': "H", 'ŋ': "ng", 'Ŋ': "NG", 'ı': "i",
+		'‘': "'", '’': "'", '“': "\"", '”': "\"", '–': "-", '—': "-", '€': "EUR", '°': "deg", '⁄': "/",
+	}
+)
 
 // resourceID names a worker in Prefect's events.
 func (w *Worker) resourceID() string {

@@ -114,6 +114,8 @@ func TestBackoffStaysInBounds(t *testing.T) {
 func TestSlug(t *testing.T) {
 	for name, want := range map[string]string{
 		"w1": "w1", "My Worker_2": "my-worker-2", "Café  Zürich!": "cafe-zurich", "--x--": "x", "日本": "",
+		"Straße": "strasse", "ŁÓDŹ": "lodz", "œuvre": "oeuvre", "it's": "it-s", "a'b''c": "a-b-c", "don’t": "dont", "“x”": "x",
+		"1,000,5": "10005", "a,b": "a-b", "a&amp;b": "a-b", "&#65;b": "ab", "50€": "50eur", "²": "2", "™": "tm", "½": "1-2", "a—b": "a-b",
 	} {
 		if got := slug(name); got != want {
 			t.Errorf("slug(%q) = %q, want %q", name, got, want)
