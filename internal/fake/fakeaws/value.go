@@ -112,6 +112,9 @@ func plain(value any) object {
 	if err != nil {
 		panic(err) // only a test's own values can be no JSON
 	}
+	if out == nil { // it was null
+		out = object{}
+	}
 	return out
 }
 
