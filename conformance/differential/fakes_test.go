@@ -65,10 +65,15 @@ func newRecorder(t *testing.T, aws *fakeaws.Server) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &recorder{proxy: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-	}}}
+	return &recorder{proxy: &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+		},
+		// A kept connection could be one to an earlier case's server, whose port
+		// this one has now.
+		Transport: &http.Transport{DisableKeepAlives: true},
+	}}
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
