@@ -181,7 +181,7 @@ func (b *bench) runAndExpect(deployment, text string) {
 }
 
 // secretBlock makes a Secret block with this value.
-func (b *bench) secretBlock(name, value string) {
+func (b *bench) secretBlock(name string, value any) {
 	b.Helper()
 	var kind, schema object
 	b.call("GET", "/block_types/slug/secret", nil, &kind)

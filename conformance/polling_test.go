@@ -238,23 +238,14 @@ func Test042LimitProcess(t *testing.T) {
 func Test043LimitECS(t *testing.T) {
 	b := newBench(t, "43", "--limit 1, ecs: two runs due together are launched one after the other")
 	b.differs()
-	cloud := fakeaws.New(t)
-	b.createPool("ecs", nil)
-	w := b.ecsWorker(cloud, withArgs("--limit", "1"))
-	w.waitStarted()
-	deployment := b.deployment(nil)
-	runs := []string{b.run(deployment, nil), b.run(deployment, nil)}
 	if suite.worker == python {
-		// The slot is for the submission alone.
-		tasks := cloud.WaitTasks(t, 30*time.Second, 2)
-		calls := cloud.Calls("RunTask")
-		b.saw("2 tasks, %s apart; neither has ended", calls[1].At.Sub(calls[0].At).Round(100*time.Millisecond))
-		if len(tasks) != 2 || tasks[0].FlowRunID() == tasks[1].FlowRunID() {
-			t.Errorf("%d tasks", len(tasks))
-		}
+		b.bothLaunched(fakeaws.New(t), "--limit", "1")
 		return
 	}
-	// The slot is for as long as the task lives.
+	// The slot is for as long as the task lives, unless the worker is told to count as Prefect's.
+	b.anotherPool().bothLaunched(fakeaws.New(t), "--limit", "1", "--limit-counts", "launches")
+	cloud := fakeaws.New(t)
+	runs := b.twoRuns(cloud, "--limit", "1")
 	first := cloud.WaitTasks(t, 30*time.Second, 1)[0]
 	b.hold(5*time.Second, "the second run is launched while the first one's task lives", func() bool { return len(cloud.Tasks()) > 1 })
 	b.flowSays(first.FlowRunID(), "COMPLETED")
@@ -264,7 +255,29 @@ func Test043LimitECS(t *testing.T) {
 	if got := []string{tasks[0].FlowRunID(), tasks[1].FlowRunID()}; !slices.Contains(got, runs[0]) || !slices.Contains(got, runs[1]) {
 		t.Errorf("the tasks are of runs %v", got)
 	}
-	b.saw("1 task for 5s; the second one %s after the first had ended", cloud.Calls("RunTask")[1].At.Sub(stopped).Round(100*time.Millisecond))
+	b.saw("by default 1 task for 5s, the second one %s after the first had ended", cloud.Calls("RunTask")[1].At.Sub(stopped).Round(100*time.Millisecond))
+}
+
+// twoRuns starts a worker with these flags and schedules two runs for it.
+func (b *bench) twoRuns(cloud *fakeaws.Server, args ...string) []string {
+	b.Helper()
+	b.createPool("ecs", nil)
+	b.ecsWorker(cloud, withArgs(args...)).waitStarted()
+	deployment := b.deployment(nil)
+	return []string{b.run(deployment, nil), b.run(deployment, nil)}
+}
+
+// bothLaunched is for a limit that counts submissions: both runs get a task
+// although neither task ends.
+func (b *bench) bothLaunched(cloud *fakeaws.Server, args ...string) {
+	b.Helper()
+	b.twoRuns(cloud, args...)
+	tasks := cloud.WaitTasks(b, 30*time.Second, 2)
+	if tasks[0].FlowRunID() == tasks[1].FlowRunID() {
+		b.Error("both tasks are of one run")
+	}
+	calls := cloud.Calls("RunTask")
+	b.saw("%s: 2 tasks, %s apart, neither has ended", strings.Join(args, " "), calls[1].At.Sub(calls[0].At).Round(100*time.Millisecond))
 }
 
 func Test044DeploymentLimit(t *testing.T) {
