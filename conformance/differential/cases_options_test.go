@@ -63,9 +63,11 @@ var optionCases = []testCase{
 
 	{name: "credentials", run: `{"aws_credentials": {"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", "aws_session_token": "t", "region_name": "us-east-1"}}`},
 	{name: "credentials by role", run: `{"aws_credentials": {"assume_role_arn": "arn:aws:iam::123456789012:role/launcher", "region_name": "eu-west-1", "assume_role_kwargs": {"RoleSessionName": "launcher", "DurationSeconds": 900}}}`},
-	{name: "credentials of a block", deployment: `{"aws_credentials": {"$ref": {"block_document_id": "<block:aws-credentials/prod>"}}}`,
+	{
+		name: "credentials of a block", deployment: `{"aws_credentials": {"$ref": {"block_document_id": "<block:aws-credentials/prod>"}}}`,
 		blocks: map[string]string{"aws-credentials/prod": `{"aws_access_key_id": "AKIA", "aws_secret_access_key": "s", "region_name": "ap-south-1", "aws_client_parameters": {"use_ssl": true, "verify": true}}`},
-		run:    `{"configure_cloudwatch_logs": true, "execution_role_arn": "r"}`},
+		run:    `{"configure_cloudwatch_logs": true, "execution_role_arn": "r"}`,
+	},
 	{name: "empty credentials", run: `{"aws_credentials": {}}`},
 
 	{name: "deregister", run: `{"auto_deregister_task_definition": true}`},

@@ -33,12 +33,14 @@ func templateWith(parts ...string) string {
 // templateCases are pools whose template is not prefect-aws's own: older ones,
 // and what users make of them.
 var templateCases = []testCase{
-	{name: "template of 2023", template: `{"job_configuration": {"command": "{{ command }}", "env": "{{ env }}", "labels": "{{ labels }}", "name": "{{ name }}", "aws_credentials": "{{ aws_credentials }}",
+	{
+		name: "template of 2023", template: `{"job_configuration": {"command": "{{ command }}", "env": "{{ env }}", "labels": "{{ labels }}", "name": "{{ name }}", "aws_credentials": "{{ aws_credentials }}",
 		"task_definition": {"containerDefinitions": [{"image": "{{ image }}", "name": "{{ container_name }}"}], "cpu": "{{ cpu }}", "family": "{{ family }}", "memory": "{{ memory }}", "executionRoleArn": "{{ execution_role_arn }}"},
 		"task_run_request": {"launchType": "{{ launch_type }}", "cluster": "{{ cluster }}", "overrides": {"containerOverrides": [{"name": "{{ container_name }}", "command": "{{ command }}", "environment": "{{ env }}", "cpu": "{{ cpu }}", "memory": "{{ memory }}"}], "cpu": "{{ cpu }}", "memory": "{{ memory }}", "taskRoleArn": "{{ task_role_arn }}"}, "tags": "{{ labels }}", "taskDefinition": "{{ task_definition_arn }}"},
 		"configure_cloudwatch_logs": "{{ configure_cloudwatch_logs }}", "cloudwatch_logs_options": "{{ cloudwatch_logs_options }}", "stream_output": "{{ stream_output }}", "task_start_timeout_seconds": "{{ task_start_timeout_seconds }}", "task_watch_poll_interval": "{{ task_watch_poll_interval }}", "auto_deregister_task_definition": "{{ auto_deregister_task_definition }}", "vpc_id": "{{ vpc_id }}", "container_name": "{{ container_name }}"},
 		"variables": {"type": "object", "properties": {"launch_type": {"type": "string", "default": "FARGATE"}, "stream_output": {"type": "boolean"}, "task_start_timeout_seconds": {"type": "integer", "default": 300}, "task_watch_poll_interval": {"type": "number", "default": 5.0}, "configure_cloudwatch_logs": {"type": "boolean"}, "cloudwatch_logs_options": {"type": "object", "additionalProperties": {"type": "string"}}, "auto_deregister_task_definition": {"type": "boolean", "default": false}}}}`,
-		run: `{"cpu": 512, "memory": 1024, "stream_output": true, "env": {"A": "1"}}`},
+		run: `{"cpu": 512, "memory": 1024, "stream_output": true, "env": {"A": "1"}}`,
+	},
 	{name: "template without sizes", template: templateWith(`"task_run_request": {"launchType": "{{ launch_type }}", "overrides": {"containerOverrides": [{"name": "{{ container_name }}", "command": "{{ command }}", "environment": "{{ env }}"}], "taskRoleArn": "{{ task_role_arn }}"}, "tags": "{{ labels }}"}`), run: `{"cpu": 512}`},
 	{name: "template without overrides", template: templateWith(`"task_run_request": {"launchType": "FARGATE"}`), run: `{"env": {"A": "1"}}`},
 	{name: "template with empty overrides", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": []}}`), run: `{"env": {"A": "1"}}`},
