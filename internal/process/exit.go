@@ -13,61 +13,47 @@ type explanation struct {
 	hint    string
 }
 
+const (
+	seeMemory = "Give the run more memory or let the flow use less."
+	seeLogs   = "Check the flow run logs and infrastructure logs for more details."
+)
+
+var explanations = map[int]explanation{
+	0: {"Process exited cleanly.", ""},
+	-9: {
+		"Process exited due to a SIGKILL signal. Typically caused by the operating system terminating the process for exceeding memory limits, or by manual cancellation.",
+		"If nobody cancelled the run, give the worker's machine more memory or let the flow use less.",
+	},
+	-15: {
+		"Process exited due to a SIGTERM signal. Typically caused by graceful shutdown or manual cancellation.",
+		"If nobody cancelled the run, look for what stopped the worker or its machine.",
+	},
+	1: {
+		"Process exited with a general error.",
+		"Read the last lines of output in the flow run's logs; often the flow's code or its dependencies could not be loaded.",
+	},
+	125: {
+		"Container failed to run (Docker/OCI exit code 125).",
+		"Check the image and the options that the command gives to the container engine.",
+	},
+	126: {
+		"Command found but not executable (permission denied).",
+		"Make the command executable for the user the worker runs as.",
+	},
+	127: {"Command not found.", "Check the command of the job variables and the PATH of the flow run."},
+	137: {"Process was killed, likely due to an out-of-memory (OOM) condition.", seeMemory},
+	143: {
+		"Process received SIGTERM via the container runtime. This is the containerized equivalent of exit code -15.",
+		"If nobody cancelled the run, look for what stopped the container.",
+	},
+	247: {"Process was terminated due to high memory usage.", seeMemory},
+}
+
 func explain(code int) explanation {
-	switch code {
-	case 0:
-		return explanation{"Process exited cleanly.", ""}
-	case -9:
-		return explanation{
-			"Process exited due to a SIGKILL signal. Typically caused by the operating system terminating the process for exceeding memory limits, or by manual cancellation.",
-			"If nobody cancelled the run, give the worker's machine more memory or let the flow use less.",
-		}
-	case -15:
-		return explanation{
-			"Process exited due to a SIGTERM signal. Typically caused by graceful shutdown or manual cancellation.",
-			"If nobody cancelled the run, look for what stopped the worker or its machine.",
-		}
-	case 1:
-		return explanation{
-			"Process exited with a general error.",
-			"Read the last lines of output in the flow run's logs; often the flow's code or its dependencies could not be loaded.",
-		}
-	case 125:
-		return explanation{
-			"Container failed to run (Docker/OCI exit code 125).",
-			"Check the image and the options that the command gives to the container engine.",
-		}
-	case 126:
-		return explanation{
-			"Command found but not executable (permission denied).",
-			"Make the command executable for the user the worker runs as.",
-		}
-	case 127:
-		return explanation{
-			"Command not found.",
-			"Check the command of the job variables and the PATH of the flow run.",
-		}
-	case 137:
-		return explanation{
-			"Process was killed, likely due to an out-of-memory (OOM) condition.",
-			"Give the run more memory or let the flow use less.",
-		}
-	case 143:
-		return explanation{
-			"Process received SIGTERM via the container runtime. This is the containerized equivalent of exit code -15.",
-			"If nobody cancelled the run, look for what stopped the container.",
-		}
-	case 247:
-		return explanation{
-			"Process was terminated due to high memory usage.",
-			"Give the run more memory or let the flow use less.",
-		}
-	default:
-		return explanation{
-			"Process exited with an unexpected status code.",
-			"Check the flow run logs and infrastructure logs for more details.",
-		}
+	if e, known := explanations[code]; known {
+		return e
 	}
+	return explanation{"Process exited with an unexpected status code.", seeLogs}
 }
 
 // exitOf judges how a child ended. code is nil when the system did not say.
@@ -75,7 +61,7 @@ func exitOf(code *int, stopped bool) launch.Exit {
 	if code == nil {
 		return launch.Exit{
 			Kind: launch.ExitUnknown, Message: "Process ended and its status could not be read.",
-			Hint: "Check the flow run logs and infrastructure logs for more details.",
+			Hint: seeLogs,
 		}
 	}
 	e := explain(*code)

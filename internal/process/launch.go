@@ -31,7 +31,7 @@ func (l *Launcher) settings(job launch.Job) (settings, error) {
 	if strings.TrimSpace(job.Command) != "" {
 		argv, err := split(job.Command)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("command: %w", err))
+			problems = append(problems, fmt.Errorf("%s%w in the command %q", couldNotStart, err, job.Command))
 		}
 		s.argv = argv
 	}
@@ -42,15 +42,30 @@ func (l *Launcher) settings(job launch.Job) (settings, error) {
 	default:
 		problems = append(problems, fmt.Errorf("working_dir: a path is needed, not %v", dir))
 	}
-	switch stream := job.Configuration["stream_output"].(type) {
-	case nil:
-	case bool:
-		s.streamOutput = stream
-	default:
-		problems = append(problems, fmt.Errorf("stream_output: true or false is needed, not %v", stream))
+	if stream := job.Configuration["stream_output"]; stream != nil {
+		yes, ok := readBool(stream)
+		if !ok {
+			problems = append(problems, fmt.Errorf("stream_output: true or false is needed, not %v", stream))
+		}
+		s.streamOutput = yes
 	}
 	s.env = environment(l.opts.Environ, job)
 	return s, errors.Join(problems...)
+}
+
+// readBool reads what Prefect's worker takes for a boolean.
+func readBool(value any) (yes, ok bool) {
+	if b, isBool := value.(bool); isBool {
+		return b, true
+	}
+	switch strings.ToLower(fmt.Sprint(value)) {
+	case "true", "t", "yes", "y", "on", "1":
+		return true, true
+	case "false", "f", "no", "n", "off", "0":
+		return false, true
+	default:
+		return false, false
+	}
 }
 
 // environment is the worker's environment with the job's laid over it. A null
@@ -135,6 +150,9 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 }
 
 func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
+	if err := checkDir(s.dir); err != nil {
+		return nil, err
+	}
 	path, err := lookPath(s.argv[0], s.env, s.dir)
 	if err != nil {
 		return nil, err
@@ -160,6 +178,19 @@ func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
 		WorkerName: job.WorkerName, StartedAt: time.Now(),
 	}
 	return c, nil
+}
+
+// checkDir finds out about a working directory that is none: the system would
+// blame the program for it.
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "chdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return err
 }
 
 // lookPath finds the program on the child's PATH, which a job may have changed,
@@ -194,14 +225,8 @@ func lookPath(program string, env []string, dir string) (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", notOnPath(program)
+	return "", &fs.PathError{Op: "execute", Path: program, Err: syscall.ENOENT}
 }
-
-// notOnPath is exec.ErrNotFound in the words of the flow run's PATH.
-type notOnPath string
-
-func (p notOnPath) Error() string        { return string(p) + " was not found on PATH." }
-func (p notOnPath) Is(target error) bool { return target == exec.ErrNotFound }
 
 func executable(path string) error {
 	info, err := os.Stat(path)
@@ -209,23 +234,42 @@ func executable(path string) error {
 		return err
 	}
 	if info.IsDir() || info.Mode()&0o111 == 0 {
-		return &fs.PathError{Op: "execute", Path: path, Err: fs.ErrPermission}
+		return &fs.PathError{Op: "execute", Path: path, Err: syscall.EACCES}
 	}
 	return nil
 }
 
+// couldNotStart is how Prefect begins to tell of a child that was not started.
+const couldNotStart = "Flow run could not start: "
+
 // startFailure says what a failed start means: a machine that is out of
 // processes or memory may have some later, the rest needs somebody's hand.
 func startFailure(s settings, err error) *launch.Failure {
-	f := &launch.Failure{Kind: launch.FailurePermanent, Message: fmt.Sprintf("Flow run could not start: %s", err), Err: err}
+	f := &launch.Failure{Kind: launch.FailurePermanent, Message: couldNotStart + pythonError(err), Err: err}
 	switch {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		f.Kind = launch.FailureCapacity
 		f.Hint = "The worker's machine is out of processes, memory or files; lower --limit or give it more."
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, syscall.ENOTDIR):
+		f.Hint = "Correct working_dir of the job variables."
+	case errors.Is(err, fs.ErrNotExist):
 		f.Hint = fmt.Sprintf("Install %s where the worker runs and put it on PATH, and check working_dir and command of the job variables.", s.argv[0])
 	case errors.Is(err, fs.ErrPermission):
 		f.Hint = fmt.Sprintf("Make %s executable for the user the worker runs as.", s.argv[0])
 	}
 	return f
+}
+
+// pythonError is an error of the system as Python words it, and as it is searched
+// for: number, text and path.
+func pythonError(err error) string {
+	var (
+		number syscall.Errno
+		path   *fs.PathError
+	)
+	if !errors.As(err, &number) || !errors.As(err, &path) {
+		return err.Error()
+	}
+	text := number.Error()
+	return fmt.Sprintf("[Errno %d] %s%s: '%s'", int(number), strings.ToUpper(text[:1]), text[1:], path.Path)
 }

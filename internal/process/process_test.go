@@ -5,6 +5,7 @@ package process
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -318,6 +319,17 @@ func TestAnEarlierWorkersProcessIsFound(t *testing.T) {
 	}
 }
 
+func TestWhatCountsAsABoolean(t *testing.T) {
+	for value, want := range map[any]bool{true: true, "true": true, "Yes": true, 1.0: true, "on": true, false: false, "off": false, "0": false, json.Number("0"): false} {
+		if yes, ok := readBool(value); yes != want || !ok {
+			t.Errorf("%v: %t, %t", value, yes, ok)
+		}
+	}
+	if _, ok := readBool("maybe"); ok {
+		t.Error("maybe is a boolean")
+	}
+}
+
 func TestFailuresToStart(t *testing.T) {
 	notExecutable := filepath.Join(t.TempDir(), "plain")
 	if err := os.WriteFile(notExecutable, []byte("x"), 0o600); err != nil {
@@ -328,11 +340,12 @@ func TestFailuresToStart(t *testing.T) {
 		config        map[string]any
 		want          string
 	}{
-		{"no such command", "no-such-program-anywhere", nil, "Flow run could not start: no-such-program-anywhere was not found on PATH."},
-		{"not executable", notExecutable, nil, "permission denied"},
-		{"open quote", `sh -c "x`, nil, "command: has a quotation that is never closed"},
-		{"missing directory", "true", map[string]any{"working_dir": "/no/such/dir"}, "Flow run could not start"},
-		{"wrong types", "true", map[string]any{"working_dir": 3.0, "stream_output": "yes"}, "stream_output: true or false is needed, not yes"},
+		{"no such command", "no-such-program-anywhere", nil, "Flow run could not start: [Errno 2] No such file or directory: 'no-such-program-anywhere'"},
+		{"not executable", notExecutable, nil, "Flow run could not start: [Errno 13] Permission denied: '" + notExecutable + "'"},
+		{"open quote", `sh -c "x`, nil, "Flow run could not start: No closing quotation in the command "},
+		{"missing directory", "true", map[string]any{"working_dir": "/no/such/dir"}, "Flow run could not start: [Errno 2] No such file or directory: '/no/such/dir'"},
+		{"no directory", "true", map[string]any{"working_dir": notExecutable}, "Flow run could not start: [Errno 20] Not a directory: '" + notExecutable + "'"},
+		{"wrong types", "true", map[string]any{"working_dir": 3.0, "stream_output": "maybe"}, "stream_output: true or false is needed, not maybe"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLauncher(t, Options{})

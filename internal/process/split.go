@@ -32,7 +32,7 @@ func split(line string) ([]string, error) {
 			inWord, i = true, end
 		case '\\':
 			if i+1 == len(runes) {
-				return nil, errors.New("ends in a backslash that escapes nothing")
+				return nil, errors.New("No escaped character")
 			}
 			i++
 			word.WriteRune(runes[i])
@@ -46,7 +46,7 @@ func split(line string) ([]string, error) {
 		words = append(words, word.String())
 	}
 	if len(words) == 0 {
-		return nil, errors.New("is empty")
+		return nil, errors.New("there is no word")
 	}
 	return words, nil
 }
@@ -67,5 +67,5 @@ func quoted(runes []rune, start int) (int, string, error) {
 			text.WriteRune(runes[i])
 		}
 	}
-	return 0, "", errors.New("has a quotation that is never closed")
+	return 0, "", errors.New("No closing quotation")
 }
