@@ -106,10 +106,11 @@ func (b *bench) call(method, path string, body, into any) {
 	b.Helper()
 	var status int
 	var answer []byte
-	// The server answers 503 while its SQLite file is busy.
+	// The server answers 503 while its SQLite file is busy, and may then not know
+	// yet of a CSRF token that it has just given.
 	b.until(time.Minute, method+" "+path+" is answered", func() bool {
 		status, answer = b.try(method, path, body)
-		return status != http.StatusServiceUnavailable
+		return status != http.StatusServiceUnavailable && !bytes.Contains(answer, []byte("Invalid CSRF token"))
 	})
 	if status >= http.StatusBadRequest {
 		b.Fatalf("%s %s: %d %s", method, path, status, answer)
