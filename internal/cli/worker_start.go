@@ -186,7 +186,7 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 	for _, setting := range s.settings.Explicit() {
 		settings = append(settings, launch.EnvVar{Name: setting.Name, Value: setting.Value})
 	}
-	return worker.Options{
+	options := worker.Options{
 		API: s.client, Launcher: launcher, Events: events, RunLog: runLog,
 		Logger: s.log, Metrics: s.registry,
 		NewChannel: func(h prefect.Hello, onSnapshot func(prefect.WorkPool), onCleanup prefect.CleanupFunc) worker.Channel {
@@ -205,20 +205,23 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		Query:        time.Duration(s.settings.QuerySeconds * float64(time.Second)),
 		Heartbeat:    time.Duration(s.settings.HeartbeatSeconds) * time.Second,
 		DrainTimeout: drainTimeout, DrainGrace: drainGrace,
-		TailLines: s.tailLines(),
 	}
+	options.TailLines, options.UnbegunTailLines = s.tailLines()
+	return options
 }
 
 // tailLines is how much output of infrastructure that failed goes into the logs
-// of its flow run: the worker's own measure, unless somebody set another.
-func (s *workerStart) tailLines() int {
+// of its flow run: of one that never began to run what prefect-aws's setting says,
+// of the others the worker's own measure, unless somebody set another.
+func (s *workerStart) tailLines() (begun, unbegun int) {
+	most := s.settings.ForwardCrashedRunLogsMaxEvents
 	switch {
 	case !s.settings.ForwardCrashedRunLogs:
-		return -1
+		return -1, -1
 	case s.settings.IsSet("PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_FORWARD_CRASHED_RUN_LOGS_MAX_EVENTS"):
-		return s.settings.ForwardCrashedRunLogsMaxEvents
+		return most, most
 	default:
-		return 0
+		return 0, most
 	}
 }
 

@@ -174,17 +174,18 @@ func TestTheQueueOfECSEvents(t *testing.T) {
 func TestHowMuchOutputIsForwarded(t *testing.T) {
 	const prefix = "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_FORWARD_CRASHED_RUN_LOGS"
 	for _, test := range []struct {
-		env  map[string]string
-		want int
+		env            map[string]string
+		begun, unbegun int
 	}{
-		{map[string]string{}, 0},
-		{map[string]string{prefix + "_MAX_EVENTS": "7"}, 7},
-		{map[string]string{prefix: "no", prefix + "_MAX_EVENTS": "7"}, -1},
+		{map[string]string{}, 0, 500},
+		{map[string]string{prefix + "_MAX_EVENTS": "7"}, 7, 7},
+		{map[string]string{prefix: "no", prefix + "_MAX_EVENTS": "7"}, -1, -1},
 	} {
 		test.env["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
 		std, _ := testIO(t, test.env)
-		if got := prepared(t, std, "-p", "x", "-t", "ecs").workerOptions(nil, nil, nil).TailLines; got != test.want {
-			t.Errorf("%v: %d lines", test.env, got)
+		got := prepared(t, std, "-p", "x", "-t", "ecs").workerOptions(nil, nil, nil)
+		if got.TailLines != test.begun || got.UnbegunTailLines != test.unbegun {
+			t.Errorf("%v: %d lines, %d of those that never began", test.env, got.TailLines, got.UnbegunTailLines)
 		}
 	}
 }

@@ -34,6 +34,7 @@ type fakeLauncher struct {
 	place    string
 	searched []launch.Pool
 	tail     func(ctx context.Context) ([]launch.LogLine, error)
+	tailed   []int // how many lines were asked for
 	onStop   func(pid string)
 	onClose  func()
 }
@@ -131,6 +132,9 @@ func (f *fakeLauncher) Stop(_ context.Context, h launch.Handle, reason string, _
 }
 
 func (f *fakeLauncher) Tail(ctx context.Context, h launch.Handle, limit int) ([]launch.LogLine, error) {
+	f.mu.Lock()
+	f.tailed = append(f.tailed, limit)
+	f.mu.Unlock()
 	if f.tail != nil {
 		return f.tail(ctx)
 	}

@@ -87,6 +87,9 @@ type Options struct {
 	// TailLines is how many lines of output are copied into the log of a flow run
 	// whose infrastructure failed; none when it is negative.
 	TailLines int
+	// UnbegunTailLines is the same for a flow run on infrastructure of its own that
+	// never began to run: nothing of what it wrote is in Prefect.
+	UnbegunTailLines int
 }
 
 // cancelGrace is longer than what Prefect's own command gives its engine: 30 s
@@ -109,6 +112,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.MaxLaunches, 3)
 	setDefault(&o.MaxCapacityWait, time.Hour)
 	setDefault(&o.TailLines, 50)
+	setDefault(&o.UnbegunTailLines, 500) // as much as Prefect's observer copies
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -70,7 +70,7 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	case launch.ExitClean:
 		return w.reportSilence(work, a)
 	case launch.ExitStartFailure:
-		w.copyTail(work, a)
+		w.copyTail(work, a, run)
 		return w.giveBack(work, run, defeat{kind: defeatStart, cause: a.exit.Message, hint: a.exit.Hint}), nil
 	case launch.ExitInterrupted:
 		return w.giveBack(work, run, defeat{kind: defeatInterrupted, cause: a.exit.Message, hint: a.exit.Hint}), nil
@@ -79,7 +79,7 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 			return w.reportShutdown(work, run), nil
 		}
 	}
-	w.reportCrash(work, a)
+	w.reportCrash(work, a, run)
 	return "crashed", nil
 }
 
@@ -87,7 +87,7 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 // as Prefect's workers say it; what it means and what to do is told in the run's
 // log, where they tell it: for a child after the report, by the worker, for
 // infrastructure that lives on its own before it, by its observer.
-func (w *Worker) reportCrash(work context.Context, a *attempt) {
+func (w *Worker) reportCrash(work context.Context, a *attempt, run prefect.FlowRun) {
 	exit, child := a.exit, !w.executedAtLaunch()
 	switch {
 	case child:
@@ -97,7 +97,7 @@ func (w *Worker) reportCrash(work context.Context, a *attempt) {
 	default:
 		w.observerLog(a.run.ID, slog.LevelError, exit.Message)
 	}
-	w.copyTail(work, a)
+	w.copyTail(work, a, run)
 	w.crash(work, a.run.ID, exit.Message)
 	if child && exit.Hint != "" {
 		w.runLog(a.run.ID, slog.LevelInfo, "%s", exit.Hint)
@@ -216,7 +216,7 @@ func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error)
 	message := "The flow run's infrastructure exited cleanly without reporting a final state."
 	hint := "Check that its command runs the flow (by default: prefect flow-run execute) and that it can reach the Prefect API."
 	w.runLog(run.ID, slog.LevelError, "%s", sentences(message, hint))
-	w.copyTail(work, a)
+	w.copyTail(work, a, run)
 	w.crash(work, run.ID, sentences(message, hint))
 	return "silent", nil
 }
@@ -263,12 +263,16 @@ const (
 
 // copyTail copies the last lines of the infrastructure's output to the run's
 // log: often nobody else ever sees them. The report does not wait for it.
-func (w *Worker) copyTail(work context.Context, a *attempt) {
-	if w.opts.TailLines < 0 {
+func (w *Worker) copyTail(work context.Context, a *attempt, run prefect.FlowRun) {
+	limit := w.opts.TailLines
+	if run.StartTime == nil && w.executedAtLaunch() {
+		limit = w.opts.UnbegunTailLines
+	}
+	if limit < 0 {
 		return
 	}
 	w.jobs.Go(func() {
-		lines := w.awaitTail(work, a)
+		lines := w.awaitTail(work, a, limit)
 		if len(lines) == 0 {
 			return
 		}
@@ -284,16 +288,16 @@ func (w *Worker) copyTail(work context.Context, a *attempt) {
 }
 
 // awaitTail reads the last lines until they are all there, or patience ends.
-func (w *Worker) awaitTail(work context.Context, a *attempt) []launch.LogLine {
+func (w *Worker) awaitTail(work context.Context, a *attempt, limit int) []launch.LogLine {
 	ctx, cancel := context.WithTimeout(work, tailPatience)
 	defer cancel()
 	var lines []launch.LogLine
 	for {
-		now, err := w.launcher.Tail(ctx, a.handle, w.opts.TailLines)
+		now, err := w.launcher.Tail(ctx, a.handle, limit)
 		if err != nil {
 			w.log.Debug("Read the last lines of infrastructure", "flow_run", a.run.ID, "error", err)
 		}
-		complete := len(now) > 0 && (len(now) == len(lines) || len(now) >= w.opts.TailLines)
+		complete := len(now) > 0 && (len(now) == len(lines) || len(now) >= limit)
 		if len(now) > 0 {
 			lines = now
 		}

@@ -98,6 +98,37 @@ func TestReports(t *testing.T) {
 	})
 }
 
+func TestHowMuchOutputIsCopied(t *testing.T) {
+	for _, tt := range []struct {
+		name, typ string
+		begun     bool
+		want      int
+	}{
+		{"a run that began", "fake", true, 50},
+		{"a run that never began", "fake", false, 500},
+		{"a child that never began", "process", false, 50},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(w *world, _ *Options) { w.launcher.typ = tt.typ }, func(w *world) {
+				id := w.api.schedule("deployment-id")
+				w.after(15 * time.Second)
+				pid := w.pid(id)
+				if tt.begun {
+					w.api.become(id, prefect.StateRunning, "Running")
+				}
+				w.launcher.end(pid, badExit)
+				w.launcher.hint(pid)
+				w.after(time.Minute)
+				w.launcher.mu.Lock()
+				defer w.launcher.mu.Unlock()
+				if len(w.launcher.tailed) == 0 || w.launcher.tailed[0] != tt.want {
+					t.Errorf("asked for %v lines", w.launcher.tailed)
+				}
+			})
+		})
+	}
+}
+
 func TestMissingInfrastructure(t *testing.T) {
 	t.Run("seen before", func(t *testing.T) {
 		inWorld(t, nil, func(w *world) {
