@@ -16,7 +16,7 @@ const defaultVisibility = 30 * time.Second
 type queue struct {
 	sent     int
 	messages []*message
-	deleted  []string
+	deleted  []*message
 	receipts map[string]*message // all receipt handles ever given
 }
 
@@ -99,10 +99,13 @@ func (s *Server) Queued(name string) int {
 func (s *Server) Deleted(name string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var out []string
 	if q := s.queues[name]; q != nil {
-		return slices.Clone(q.deleted)
+		for _, m := range q.deleted {
+			out = append(out, m.body)
+		}
 	}
-	return nil
+	return out
 }
 
 // Received tells how often each message that is in a queue was received, oldest
@@ -117,6 +120,21 @@ func (s *Server) Received(name string) []int {
 		}
 	}
 	return out
+}
+
+// TimesReceived tells how often the message with a body was received, also after
+// it was deleted.
+func (s *Server) TimesReceived(name, body string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.queues[name]; q != nil {
+		for _, m := range slices.Concat(q.messages, q.deleted) {
+			if m.body == body {
+				return m.received
+			}
+		}
+	}
+	return 0
 }
 
 // queueOf finds the queue that a call is for; s.mu is held.
@@ -205,7 +223,7 @@ func (q *queue) delete(receipt string) *Fault {
 		return nil
 	}
 	q.messages = slices.Delete(q.messages, at, at+1)
-	q.deleted = append(q.deleted, m.body)
+	q.deleted = append(q.deleted, m)
 	return nil
 }
 

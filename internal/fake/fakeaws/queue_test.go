@@ -88,6 +88,9 @@ func TestRedelivery(t *testing.T) {
 	if s.Queued("events") != 0 {
 		t.Error("the newest receipt handle does not delete")
 	}
+	if n, other := s.TimesReceived("events", "one"), s.TimesReceived("events", "two"); n != 2 || other != 0 {
+		t.Errorf("it was received %d times, another %d times", n, other)
+	}
 }
 
 func TestVisibility(t *testing.T) {
