@@ -49,6 +49,12 @@ var explanations = map[int]explanation{
 	247: {"Process was terminated due to high memory usage.", seeMemory},
 }
 
+// Explain says what an exit code means and what to do about it.
+func (l *Launcher) Explain(code int) (meaning, hint string) {
+	e := explain(code)
+	return e.message, e.hint
+}
+
 func explain(code int) explanation {
 	if e, known := explanations[code]; known {
 		return e

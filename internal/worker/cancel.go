@@ -113,7 +113,7 @@ func (w *Worker) cancelledEarly(run prefect.FlowRun) bool {
 
 // endCancelled makes a run Cancelled whose infrastructure is stopped.
 func (w *Worker) endCancelled(ctx context.Context, run prefect.FlowRun) {
-	w.forceCancelled(ctx, run.ID, cancelledMessage(run))
+	w.forceCancelled(ctx, run.ID, w.cancelledMessage(run))
 	if run.StartTime == nil {
 		w.runLog(run.ID, slog.LevelInfo, "Cancelled pending flow run '%s'", run.ID)
 	}
@@ -173,9 +173,14 @@ func (a *attempt) endsWithin(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func cancelledMessage(run prefect.FlowRun) string {
-	if run.StartTime == nil {
+// cancelledMessage is what Prefect's workers say, as far as they stop anything.
+func (w *Worker) cancelledMessage(run prefect.FlowRun) string {
+	switch {
+	case run.StartTime == nil:
 		return "Flow run cancelled by worker while pending."
+	case !w.executedAtLaunch():
+		return "Flow run was cancelled successfully."
+	default:
+		return "Flow run cancelled by worker; its infrastructure was stopped."
 	}
-	return "Flow run cancelled by worker; its infrastructure was stopped."
 }

@@ -94,7 +94,7 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 	case result.Status != prefect.StatusAccept:
 		w.log.Info(fmt.Sprintf("Flow run '%s' was not given back to its work pool", run.ID), "reason", result.Details.Reason)
 		if now, err := w.readRun(ctx, run.ID); err == nil && now.StateType == prefect.StateCancelling {
-			w.forceCancelled(ctx, run.ID, cancelledMessage(now))
+			w.forceCancelled(ctx, run.ID, w.cancelledMessage(now))
 		}
 		return "refused"
 	}

@@ -132,8 +132,13 @@ func (a *attempt) awaitPID() {
 // settled says why there is nothing to report, or "" when there is.
 func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
 	switch {
+	case run.StateType == prefect.StateCrashed && a.beingCancelled():
+		// An engine that was told to end does not know why, and calls it a crash.
+		w.endCancelled(work, run)
+		return "cancelled"
 	case run.StateType.Final():
 		a.engineCode = reportedCode(run)
+		w.explainCode(a)
 		return "final"
 	case run.StateType == prefect.StateScheduled && run.RetriesInProcess() && w.current(work, a, run):
 		w.runLog(run.ID, slog.LevelWarn, "The process that was to retry the flow run has ended. The flow run goes back to its work pool.")
@@ -148,6 +153,24 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 		return "cancelled"
 	default:
 		return ""
+	}
+}
+
+// explainer is met by a launcher that knows what exit codes mean.
+type explainer interface {
+	// Explain says what a code means and what to do about it.
+	Explain(code int) (meaning, hint string)
+}
+
+// explainCode tells in the run's log what to do about the code that a run reported
+// of its own process, which has told the rest.
+func (w *Worker) explainCode(a *attempt) {
+	e, ok := w.launcher.(explainer)
+	if !ok || a.engineCode == nil || *a.engineCode == 0 {
+		return
+	}
+	if _, hint := e.Explain(*a.engineCode); hint != "" {
+		w.runLog(a.run.ID, slog.LevelInfo, "%s", hint)
 	}
 }
 
@@ -248,7 +271,7 @@ func (w *Worker) crash(ctx context.Context, flowRunID, message string) {
 		// A run that is being cancelled may end as Cancelled only.
 		run, err := w.readRun(ctx, flowRunID)
 		if err == nil && run.StateType == prefect.StateCancelling {
-			w.forceCancelled(ctx, flowRunID, cancelledMessage(run))
+			w.forceCancelled(ctx, flowRunID, w.cancelledMessage(run))
 		}
 	}
 }
