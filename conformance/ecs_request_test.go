@@ -145,7 +145,7 @@ func Test080DefaultVPC(t *testing.T) {
 	subnets := []string{"subnet-1", "subnet-2", "subnet-3", "subnet-4", "subnet-5", "subnet-6", "subnet-7"}
 	e.cloud.AddVPC("vpc-main", subnets...)
 	e.start()
-	said := e.crash(nil, "Failed to find the default VPC. Network configuration cannot be inferred. Pass an explicit `vpc_id` or configure a default VPC.")
+	said := e.crash(nil, "ValueError: Failed to find the default VPC. Network configuration cannot be inferred. Pass an explicit `vpc_id` or configure a default VPC.")
 	e.cloud.DefaultVPC("vpc-main")
 	_, task := e.launchWith(nil)
 	want := object{"awsvpcConfiguration": object{"subnets": subnets, "assignPublicIp": "ENABLED", "securityGroups": []string{}}}
