@@ -233,7 +233,7 @@ func (r *Relay) dial(req *http.Request) (*websocket.Conn, int) {
 		}
 	}
 	var subprotocols []string
-	for _, list := range req.Header.Values("Sec-Websocket-Protocol") {
+	for _, list := range req.Header.Values("Sec-WebSocket-Protocol") {
 		for name := range strings.SplitSeq(list, ",") {
 			subprotocols = append(subprotocols, strings.TrimSpace(name))
 		}
