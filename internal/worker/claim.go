@@ -35,6 +35,7 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	if !ok {
 		return
 	}
+	w.forgetPID(work, &run)
 	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: time.Now()})
 }
 
@@ -46,6 +47,19 @@ func (w *Worker) dispatched(l *lease, tracked bool) {
 		l.release()
 		w.metrics.inWork.Set(float64(w.slots.inUse()))
 	}
+}
+
+// forgetPID wipes what an earlier launch of a claimed run left in it: whoever takes
+// over this claim must not take that for the claim's own infrastructure.
+func (w *Worker) forgetPID(ctx context.Context, run *prefect.FlowRun) {
+	if run.InfrastructurePID == "" {
+		return
+	}
+	err := persist(ctx, claimTries, func() error { return w.api.SetInfrastructurePID(ctx, run.ID, nil) })
+	if err != nil {
+		w.log.Warn("Clear the infrastructure_pid of a flow run", "flow_run", run.ID, "error", err)
+	}
+	run.InfrastructurePID = ""
 }
 
 // announceSubmission tells in the run's log who took it up, and where on Cloud

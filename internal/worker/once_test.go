@@ -115,6 +115,24 @@ func TestARunThatRetriesInItsProcess(t *testing.T) {
 			w.wantHistory(id, "Scheduled", "Pending", "Submitting", "Running", "AwaitingRetry", "Pending", "Submitting")
 		})
 	})
+	t.Run("has no infrastructure between claim and launch", func(t *testing.T) {
+		var id string
+		inWorld(t, func(w *world, _ *Options) {
+			w.launcher.launch = func(job launch.Job, _ int) error {
+				if pid := w.pid(job.FlowRunID); pid != "" {
+					t.Errorf("pid %q", pid)
+				}
+				return nil
+			}
+			id = w.api.schedule("deployment-id")
+			w.api.runs[id].InfrastructurePID = "old"
+		}, func(w *world) {
+			w.after(20 * time.Second)
+			if got := w.pid(id); got != "pid-1" {
+				t.Errorf("pid %q", got)
+			}
+		})
+	})
 	t.Run("elsewhere is left alone", func(t *testing.T) {
 		inWorld(t, nil, func(w *world) {
 			id, pid := w.running()

@@ -212,13 +212,22 @@ func TestAChildThatCouldNotStart(t *testing.T) {
 	})
 }
 
+// explaining is a fake launcher that knows exit codes.
+type explaining struct{ *fakeLauncher }
+
+func (explaining) Explain(code int) (meaning, hint string) {
+	return "?", fmt.Sprintf("About code %d.", code)
+}
+
 func TestTheExitCodeThatARunReportsOfItself(t *testing.T) {
 	for message, want := range map[string]string{
 		"Process exited with status code: 7. Process exited with an unexpected status code.": "7",
 		"Process exited with status code: -9. Process exited due to a SIGKILL signal.":       "-9",
 		"Flow run process was killed.": "0",
 	} {
-		inWorld(t, func(w *world, _ *Options) { w.launcher.typ = "process" }, func(w *world) {
+		inWorld(t, func(w *world, o *Options) {
+			w.launcher.typ, o.Launcher = "process", explaining{w.launcher}
+		}, func(w *world) {
 			id, pid := w.running()
 			w.api.mu.Lock()
 			w.api.set(id, prefect.State{Type: prefect.StateCrashed, Name: "Crashed", Message: message})
@@ -226,6 +235,10 @@ func TestTheExitCodeThatARunReportsOfItself(t *testing.T) {
 			w.launcher.end(pid, cleanExit) // Prefect's command ends well when its engine did not
 			w.after(time.Minute)
 			executed := w.log.named("prefect.worker.executed-flow-run")
+			explained := slices.Contains(w.log.told(id), "INFO prefect.flow_runs.worker: About code "+want+".")
+			if explained != (want != "0") {
+				t.Errorf("told %q", w.log.told(id))
+			}
 			if len(executed) != 1 || executed[0].Related[2]["prefect.infrastructure.status-code"] != want {
 				t.Errorf("%s: events %v", message, executed)
 			}
