@@ -70,6 +70,24 @@ func (w *Worker) emitSubmitted(s *submission) prefect.Event {
 // that. A child is executed when it has ended.
 func (w *Worker) executedAtLaunch() bool { return w.launcher.Type() != "process" }
 
+// emitEnded tells, once, that infrastructure was executed which counts as that
+// when it has ended. The code is the run's own word for it, if there is one.
+func (w *Worker) emitEnded(ctx context.Context, a *attempt) {
+	if w.executedAtLaunch() {
+		return
+	}
+	a.executed.Do(func() {
+		code := -1
+		switch {
+		case a.engineCode != nil:
+			code = *a.engineCode
+		case a.exit.Code != nil:
+			code = *a.exit.Code
+		}
+		w.emitExecuted(ctx, a, code)
+	})
+}
+
 // emitExecuted tells that the infrastructure of a run was executed.
 func (w *Worker) emitExecuted(ctx context.Context, a *attempt, code int) {
 	if w.opts.Events == nil {

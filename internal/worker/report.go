@@ -38,17 +38,7 @@ func (w *Worker) finish(work context.Context, a *attempt) {
 		outcome = "error"
 	}
 	w.metrics.reports.WithLabelValues(outcome).Inc()
-	if w.executedAtLaunch() {
-		return
-	}
-	code := -1
-	switch {
-	case a.engineCode != nil:
-		code = *a.engineCode
-	case a.exit.Code != nil:
-		code = *a.exit.Code
-	}
-	w.emitExecuted(work, a, code)
+	w.emitEnded(work, a)
 }
 
 // report does what the end of infrastructure means for the flow run: mostly
@@ -220,7 +210,9 @@ func (w *Worker) current(ctx context.Context, a *attempt, run prefect.FlowRun) b
 }
 
 // reportSilence is for infrastructure that ended well while its run is not over.
+// That it ended is told before the run gets its time to report itself.
 func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error) {
+	w.emitEnded(work, a)
 	wait := selfReport
 	if w.draining.Load() {
 		wait = time.Second // all the time there is

@@ -30,8 +30,9 @@ type attempt struct {
 	handle     launch.Handle
 	lease      *lease
 	submitted  prefect.Event
-	deaf       bool // its command does not listen for a cancellation
-	engineCode *int // exit code that the run reported of its own process; of the report
+	deaf       bool      // its command does not listen for a cancellation
+	engineCode *int      // exit code that the run reported of its own process; of the report
+	executed   sync.Once // that it was executed is told
 	pidSaved   atomic.Bool
 	pidDone    chan struct{} // closed when nothing will write the pid any more
 	ended      chan struct{} // closed when exit is set
