@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ const (
 // configuration is a job's configuration, typed as far as the launcher looks
 // into it. definition and request are copies, and may be changed.
 type configuration struct {
+	document         json.RawMessage // the whole, in the order of its keys; nil when nobody knows it
 	cluster          string
 	vpcID            string
 	containerName    string // configured or inferred; "" when a definition of the user's must tell
@@ -54,6 +56,7 @@ func (c *configuration) userDefinition() string { return stringField(c.request, 
 func parseConfiguration(job launch.Job) (*configuration, error) {
 	r := reader{object: job.Configuration}
 	c := &configuration{
+		document:         job.Document,
 		cluster:          r.string("cluster"),
 		vpcID:            r.string("vpc_id"),
 		containerName:    r.string("container_name"),

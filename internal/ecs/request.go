@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -29,7 +30,7 @@ func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]
 	if d.fresh && c.deregister {
 		extra = append(extra, tag{tagDeregister, "true"})
 	}
-	request["tags"] = tagsAsList(runTags(requestedTags(request["tags"]), job, extra...))
+	request["tags"] = tagsAsList(runTags(c.requestedTags(request["tags"]), job, extra...))
 	if empty(request["startedBy"]) {
 		request["startedBy"] = startedBy(job.Pool.ID)
 	}
@@ -89,7 +90,7 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 	orchestration["command"] = jobCommand(job)
 
 	for i, container := range containers {
-		if err := normaliseOverride(container); err != nil {
+		if err := c.normaliseOverride(container, i); err != nil {
 			return fmt.Errorf("%s (the command of container '%s' cannot be split into words)", sentence(err), stringField(containers[i], "name"))
 		}
 	}
@@ -133,7 +134,7 @@ func (c *configuration) orchestrationName(d *definition) string {
 
 // normaliseOverride brings what users may write to what ECS takes: a command
 // line to words, an object of variables to a list. Variables set to null go.
-func normaliseOverride(container map[string]any) error {
+func (c *configuration) normaliseOverride(container map[string]any, index int) error {
 	if line, ok := container["command"].(string); ok {
 		words, err := shellWords(line)
 		if err != nil {
@@ -147,7 +148,7 @@ func normaliseOverride(container map[string]any) error {
 	}
 	if object, ok := container["environment"].(map[string]any); ok {
 		var list []any
-		for _, name := range sortedKeys(object) {
+		for _, name := range c.keysOf(object, "task_run_request", "overrides", "containerOverrides", strconv.Itoa(index), "environment") {
 			list = append(list, map[string]any{"name": name, "value": object[name]})
 		}
 		container["environment"] = list

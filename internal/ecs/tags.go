@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -73,11 +74,11 @@ func runTags(requested []tag, job launch.Job, extra ...tag) []tag {
 			raw = append(raw, t)
 		}
 	}
-	for _, key := range sortedKeys(job.Labels) {
+	for _, key := range labelNames(job) {
 		raw = append(raw, tag{key, job.Labels[key]})
 	}
-	raw = append(raw, tag{tagClaim, job.ClaimID})
 	raw = append(raw, extra...)
+	raw = append(raw, tag{tagClaim, job.ClaimID})
 
 	var out []tag
 	position := map[string]int{}
@@ -96,6 +97,18 @@ func runTags(requested []tag, job launch.Job, extra ...tag) []tag {
 	return out
 }
 
+// labelNames are the names of a job's labels in their order, and behind them
+// those that have none.
+func labelNames(job launch.Job) []string {
+	names := slices.Clone(job.LabelNames)
+	for _, name := range sortedKeys(job.Labels) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // shorten cuts a sanitised text, which is ASCII, to the limit of ECS.
 func shorten(s string, limit int) string {
 	if len(s) <= limit {
@@ -106,10 +119,10 @@ func shorten(s string, limit int) string {
 
 // requestedTags reads the tags of a templated request: a list of key and
 // value, or an object.
-func requestedTags(value any) []tag {
+func (c *configuration) requestedTags(value any) []tag {
 	var out []tag
 	if object, ok := value.(map[string]any); ok {
-		for _, key := range sortedKeys(object) {
+		for _, key := range c.keysOf(object, "task_run_request", "tags") {
 			if object[key] != nil {
 				out = append(out, tag{key, text(object[key])})
 			}

@@ -203,6 +203,7 @@ func TestTypedFields(t *testing.T) {
 		Env:           []EnvVar{{"B", "True"}, {"A", "1"}, {"L", "[1]"}},
 		Unset:         []string{"N"},
 		Labels:        map[string]string{"team": "data"},
+		LabelNames:    []string{"team"},
 		Name:          "etl-t1-",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

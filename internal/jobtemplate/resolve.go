@@ -36,8 +36,10 @@ type Resolved struct {
 	Env      []EnvVar          // in the configured order: template, pool, deployment, run
 	Unset    []string          // names that env sets to null: they are to be removed from any environment below
 	Labels   map[string]string // configured labels only
-	Command  string            // "" when none is configured
-	Name     string            // "" when none is configured
+	// LabelNames are the names of Labels in the configured order.
+	LabelNames []string
+	Command    string // "" when none is configured
+	Name       string // "" when none is configured
 }
 
 // Resolve fills the template. Everything wrong with template and variables is
@@ -130,6 +132,7 @@ func typed(problems *Problems, trace tracer, configuration *object, root *path) 
 			label, ok := value.(string)
 			must(value, root.key("labels").key(name), notText, "a string", ok)
 			out.Labels[name] = label
+			out.LabelNames = append(out.LabelNames, name)
 		}
 	}
 	out.Name = text("name")

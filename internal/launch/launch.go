@@ -102,10 +102,15 @@ type Job struct {
 	// block and variable resolved, in JSON types (map[string]any, []any, string,
 	// float64 or json.Number, bool, nil). Launchers must not change it.
 	Configuration map[string]any
+	// Document is Configuration as JSON text, whose keys have the order in which
+	// they were written. Nil when nobody knows it.
+	Document json.RawMessage
 	// Env is the complete environment, Prefect's own variables included.
 	Env []EnvVar
 	// Labels are Prefect's labels (prefect.io/...) and the user's, unsanitised.
 	Labels map[string]string
+	// LabelNames are the names of Labels in their order.
+	LabelNames []string
 	// Command is the configured command line; "" means the type's default.
 	Command string
 

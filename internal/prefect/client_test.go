@@ -345,13 +345,13 @@ func TestCalls(t *testing.T) {
 
 func TestFlowRunKeepsAllFields(t *testing.T) {
 	api := newFake(t, map[string]http.HandlerFunc{"GET /api/flow_runs/r": func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"id":"r","deployment_id":null,"job_variables":{"cpu":512,"ratio":1.0},"state":{"type":"PENDING","state_details":{}},"other":{"n":9007199254740993}}`))
+		_, _ = w.Write([]byte(`{"id":"r","deployment_id":null,"job_variables":{"ratio":1.0,"cpu":512},"state":{"type":"PENDING","state_details":{}},"other":{"n":9007199254740993}}`))
 	}})
 	run, err := api.client(t, Options{}).ReadFlowRun(t.Context(), "r")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if run.ID != "r" || run.DeploymentID != "" || run.JobVariables["cpu"] != json.Number("512") || run.JobVariables["ratio"] != json.Number("1.0") ||
+	if run.ID != "r" || run.DeploymentID != "" || string(run.JobVariables) != `{"ratio":1.0,"cpu":512}` ||
 		run.State.Type != StatePending || run.Raw["other"].(map[string]any)["n"] != json.Number("9007199254740993") {
 		t.Errorf("%+v", run)
 	}

@@ -114,28 +114,34 @@ func (c *Client) RenewConcurrencyLease(ctx context.Context, leaseID string, dura
 	return c.post(ctx, "/v2/concurrency_limits/leases/"+url.PathEscape(leaseID)+"/renew", body, nil)
 }
 
-// BlockDocument reads a block's data, secrets included.
+// BlockDocument reads a block's data, secrets included. The values are json.RawMessage.
 func (c *Client) BlockDocument(ctx context.Context, id string) (map[string]any, error) {
 	return c.blockData(ctx, "/block_documents/"+url.PathEscape(id))
 }
 
-// BlockDocumentByName reads a block's data by type slug and name, secrets included.
+// BlockDocumentByName reads a block's data by type slug and name, as BlockDocument does.
 func (c *Client) BlockDocumentByName(ctx context.Context, typeSlug, name string) (map[string]any, error) {
 	return c.blockData(ctx, "/block_types/slug/"+url.PathEscape(typeSlug)+"/block_documents/name/"+url.PathEscape(name))
 }
 
 func (c *Client) blockData(ctx context.Context, path string) (map[string]any, error) {
 	var document struct {
-		Data map[string]any `json:"data"`
+		Data map[string]json.RawMessage `json:"data"`
 	}
-	err := c.get(ctx, path+"?include_secrets=true", &document)
-	return document.Data, err
+	if err := c.get(ctx, path+"?include_secrets=true", &document); err != nil {
+		return nil, err
+	}
+	data := make(map[string]any, len(document.Data))
+	for name, value := range document.Data {
+		data[name] = value
+	}
+	return data, nil
 }
 
-// Variable reads the value of a variable: any JSON value.
+// Variable reads the value of a variable: any JSON value, as json.RawMessage.
 func (c *Client) Variable(ctx context.Context, name string) (any, error) {
 	var variable struct {
-		Value any `json:"value"`
+		Value json.RawMessage `json:"value"`
 	}
 	err := c.get(ctx, "/variables/name/"+url.PathEscape(name), &variable)
 	return variable.Value, err

@@ -61,22 +61,22 @@ func (r *FlowRun) RetriesInProcess() bool {
 // FlowRun is a flow run as the API returns it, as far as a worker needs it.
 // Runs from GetScheduledFlowRuns have no State, only StateType and StateName.
 type FlowRun struct {
-	ID                 string         `json:"id"`
-	Name               string         `json:"name"`
-	FlowID             string         `json:"flow_id"`
-	DeploymentID       string         `json:"deployment_id"`
-	WorkQueueName      string         `json:"work_queue_name"`
-	WorkPoolName       string         `json:"work_pool_name"`
-	Tags               []string       `json:"tags"`
-	JobVariables       map[string]any `json:"job_variables"`
-	InfrastructurePID  string         `json:"infrastructure_pid"`
-	RunCount           int            `json:"run_count"`
-	StateType          StateType      `json:"state_type"`
-	StateName          string         `json:"state_name"`
-	State              *State         `json:"state"`
-	StartTime          *time.Time     `json:"start_time"`
-	ExpectedStartTime  *time.Time     `json:"expected_start_time"`
-	NextScheduledStart *time.Time     `json:"next_scheduled_start_time"`
+	ID                 string     `json:"id"`
+	Name               string     `json:"name"`
+	FlowID             string     `json:"flow_id"`
+	DeploymentID       string     `json:"deployment_id"`
+	WorkQueueName      string     `json:"work_queue_name"`
+	WorkPoolName       string     `json:"work_pool_name"`
+	Tags               []string   `json:"tags"`
+	JobVariables       Document   `json:"job_variables"`
+	InfrastructurePID  string     `json:"infrastructure_pid"`
+	RunCount           int        `json:"run_count"`
+	StateType          StateType  `json:"state_type"`
+	StateName          string     `json:"state_name"`
+	State              *State     `json:"state"`
+	StartTime          *time.Time `json:"start_time"`
+	ExpectedStartTime  *time.Time `json:"expected_start_time"`
+	NextScheduledStart *time.Time `json:"next_scheduled_start_time"`
 	// Raw is the whole object as received: {{ ctx.flow_run.* }} may name any field.
 	Raw map[string]any `json:"-"`
 }
@@ -96,7 +96,7 @@ type Deployment struct {
 	FlowID       string         `json:"flow_id"`
 	Tags         []string       `json:"tags"`
 	Labels       map[string]any `json:"labels"`
-	JobVariables map[string]any `json:"job_variables"`
+	JobVariables Document       `json:"job_variables"`
 	Updated      string         `json:"updated"` // as the server writes it: it becomes a label
 
 	// Where the deployment comes from, on servers that keep it.
@@ -116,12 +116,26 @@ type VersionInfo struct {
 // WorkPool is a work pool. BaseJobTemplate is {"job_configuration": {...},
 // "variables": {JSON schema}}, or empty in a pool nobody has set up yet.
 type WorkPool struct {
-	ID              string         `json:"id"`
-	Name            string         `json:"name"`
-	Type            string         `json:"type"`
-	Status          string         `json:"status"` // READY, NOT_READY, PAUSED
-	IsPaused        bool           `json:"is_paused"`
-	BaseJobTemplate map[string]any `json:"base_job_template"`
+	ID              string   `json:"id"`
+	Name            string   `json:"name"`
+	Type            string   `json:"type"`
+	Status          string   `json:"status"` // READY, NOT_READY, PAUSED
+	IsPaused        bool     `json:"is_paused"`
+	BaseJobTemplate Document `json:"base_job_template"`
+}
+
+// Document is a JSON object as it was received, with its keys in their order and
+// its numbers as they were written: both reach a flow run's infrastructure.
+type Document = json.RawMessage
+
+// IsSetUp tells a pool with a template from one that nobody has set up yet.
+func (p WorkPool) IsSetUp() bool {
+	if len(p.BaseJobTemplate) == 0 {
+		return false
+	}
+	var template map[string]json.RawMessage
+	err := json.Unmarshal(p.BaseJobTemplate, &template)
+	return err != nil || len(template) > 0 // what is no object is somebody's mistake, and theirs to correct
 }
 
 // WorkQueue is a work queue of a pool.

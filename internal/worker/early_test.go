@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -128,9 +129,29 @@ func TestACommandThatDoesNotListen(t *testing.T) {
 	}
 }
 
+func TestAnEngineThatCallsItsCancellationACrash(t *testing.T) {
+	inWorld(t, func(w *world, _ *Options) {
+		w.launcher.typ = "process"
+		w.api.vars = map[string]any{"command": "python -m prefect.engine"}
+		w.launcher.onStop = func(pid string) {
+			w.api.become(w.launcher.allJobs()[pid].FlowRunID, prefect.StateCrashed, "Crashed") // by force
+			w.launcher.end(pid, launch.Exit{Kind: launch.ExitStopped, Code: code(-15), Message: "Stopped."})
+			w.launcher.hint(pid)
+		}
+	}, func(w *world) {
+		id, _ := w.running()
+		w.cancelled(id)
+		w.after(5 * time.Second)
+		w.wantHistory(id, "Scheduled", "Pending", "Submitting", "Running", "Cancelling", "Crashed", "Cancelled")
+		if got := w.api.last(id).Message; got != "Flow run was cancelled successfully." {
+			t.Errorf("message %q", got)
+		}
+	})
+}
+
 // broken is a template that nothing can be made of.
-func broken() map[string]any {
-	return map[string]any{"job_configuration": []any{}, "variables": map[string]any{}}
+func broken() json.RawMessage {
+	return json.RawMessage(`{"job_configuration": [], "variables": {}}`)
 }
 
 func TestAMalformedTemplateDoesNotHideWhatRuns(t *testing.T) {

@@ -235,7 +235,7 @@ func TestTheRealPlaceIsSearched(t *testing.T) {
 		var id string
 		inWorld(t, func(w *world, _ *Options) {
 			id = w.claimed("w1")
-			w.api.pool.BaseJobTemplate = map[string]any{"job_configuration": []any{}, "variables": map[string]any{}}
+			w.api.pool.BaseJobTemplate = broken()
 		}, func(w *world) {
 			w.after(5 * time.Minute)
 			w.wantHistory(id, "Scheduled", "Pending")
@@ -243,7 +243,7 @@ func TestTheRealPlaceIsSearched(t *testing.T) {
 				t.Errorf("%d searches", n)
 			}
 			w.api.mu.Lock()
-			w.api.pool.BaseJobTemplate = template()
+			w.api.pool.BaseJobTemplate = rawJSON(template())
 			w.api.mu.Unlock()
 			w.after(2 * time.Minute)
 			w.wantHistory(id, "Scheduled", "Pending", "Submitting")

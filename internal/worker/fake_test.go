@@ -40,9 +40,25 @@ type fakePrefect struct {
 
 func newFakePrefect() *fakePrefect {
 	return &fakePrefect{
-		pool: &prefect.WorkPool{ID: "pool-id", Name: "pool", Type: "fake", Status: "READY", BaseJobTemplate: template()},
+		pool: &prefect.WorkPool{ID: "pool-id", Name: "pool", Type: "fake", Status: "READY", BaseJobTemplate: rawJSON(template())},
 		runs: map[string]*prefect.FlowRun{}, states: map[string][]prefect.State{}, gone: map[string]bool{},
 	}
+}
+
+// rawJSON is a value as the API sends it.
+func rawJSON(value any) json.RawMessage {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // a test wrote it
+	}
+	return data
+}
+
+// withCommand is the template with a fixed command.
+func withCommand(command string) json.RawMessage {
+	changed := template()
+	changed["job_configuration"].(map[string]any)["command"] = command
+	return rawJSON(changed)
 }
 
 func template() map[string]any {
@@ -183,7 +199,7 @@ func (f *fakePrefect) CreateWorkPool(_ context.Context, name, typ string, base j
 }
 
 func (f *fakePrefect) SetBaseJobTemplate(_ context.Context, name string, base json.RawMessage) error {
-	return f.call("SetBaseJobTemplate", name, func() error { return json.Unmarshal(base, &f.pool.BaseJobTemplate) })
+	return f.call("SetBaseJobTemplate", name, func() error { f.pool.BaseJobTemplate = base; return nil })
 }
 
 func (f *fakePrefect) Workers(_ context.Context, name string) (workers []prefect.WorkerInfo, err error) {
@@ -346,7 +362,7 @@ func (f *fakePrefect) ReadDeployment(_ context.Context, id string) (d prefect.De
 		if f.gone[id] {
 			return errNotFound
 		}
-		d = prefect.Deployment{ID: id, Name: "my deployment", Tags: []string{"b", "a"}, JobVariables: f.vars}
+		d = prefect.Deployment{ID: id, Name: "my deployment", Tags: []string{"b", "a"}, JobVariables: rawJSON(f.vars)}
 		return nil
 	})
 	return d, err

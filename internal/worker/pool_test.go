@@ -73,8 +73,7 @@ func TestAPoolThatIsEditedServesTheNextRun(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.running()
 		w.api.pooled(func(p *prefect.WorkPool) {
-			p.BaseJobTemplate = template()
-			p.BaseJobTemplate["job_configuration"].(map[string]any)["command"] = "edited"
+			p.BaseJobTemplate = withCommand("edited")
 		})
 		w.after(45 * time.Second)
 		w.running()
@@ -93,7 +92,7 @@ func TestAPoolThatIsDeleted(t *testing.T) {
 			w.api.pool, w.api.nextPool = nil, "other-id"
 			w.api.mu.Unlock()
 			w.after(time.Minute)
-			if got := w.worker.pool.Load().pool; got.ID != "other-id" || len(got.BaseJobTemplate) == 0 {
+			if got := w.worker.pool.Load().pool; got.ID != "other-id" || !got.IsSetUp() {
 				t.Errorf("pool %+v", got)
 			}
 			w.api.mu.Lock()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
+	"time"
 
 	"faber/internal/jobtemplate"
 	"faber/internal/launch"
@@ -44,11 +44,12 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	}
 	pool := view.launchPool()
 	runID := s.run.ID
+	labels, labelNames := w.labels(s, pool, resolved)
 	job := launch.Job{
 		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,
 		DeploymentID: s.run.DeploymentID, Pool: pool, WorkerName: w.name,
-		Configuration: resolved.Configuration, Command: resolved.Command,
-		Env: w.environment(s, resolved), Labels: w.labels(s, pool, resolved.Labels),
+		Configuration: resolved.Configuration, Document: resolved.Document, Command: resolved.Command,
+		Env: w.environment(s, resolved), Labels: labels, LabelNames: labelNames,
 		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },
 	}
 	return job, nil
@@ -94,26 +95,49 @@ func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []la
 	return env
 }
 
-func (w *Worker) labels(s *submission, pool launch.Pool, configured map[string]string) map[string]string {
-	labels := map[string]string{
-		"prefect.io/flow-run-id":    s.run.ID,
-		"prefect.io/flow-run-name":  s.run.Name,
-		"prefect.io/version":        prefect.Version,
-		"prefect.io/work-pool-name": pool.Name,
-		"prefect.io/work-pool-id":   pool.ID,
-		"prefect.io/worker-name":    w.name,
-		"prefect.io/flow-id":        s.run.FlowID,
-		"prefect.io/flow-name":      s.flow.Name,
+// labels are the labels of a run's infrastructure, and their names in the order of
+// Prefect's worker. A configured label takes the place of Prefect's.
+func (w *Worker) labels(s *submission, pool launch.Pool, resolved *jobtemplate.Resolved) (labels map[string]string, names []string) {
+	labels = map[string]string{}
+	add := func(name, value string) {
+		if _, known := labels[name]; !known {
+			names = append(names, name)
+		}
+		labels[name] = value
 	}
+	add("prefect.io/flow-run-id", s.run.ID)
+	add("prefect.io/flow-run-name", s.run.Name)
+	add("prefect.io/version", prefect.Version)
+	add("prefect.io/work-pool-name", pool.Name)
+	add("prefect.io/work-pool-id", pool.ID)
+	add("prefect.io/worker-name", w.name)
+	add("prefect.io/flow-id", s.run.FlowID)
+	add("prefect.io/flow-name", s.flow.Name)
 	if s.deployment != nil {
-		labels["prefect.io/deployment-id"] = s.deployment.ID
-		labels["prefect.io/deployment-name"] = s.deployment.Name
+		add("prefect.io/deployment-id", s.deployment.ID)
+		add("prefect.io/deployment-name", s.deployment.Name)
 		if s.deployment.Updated != "" {
-			labels["prefect.io/deployment-updated"] = s.deployment.Updated
+			add("prefect.io/deployment-updated", isoFormat(s.deployment.Updated))
 		}
 	}
-	maps.Copy(labels, configured)
-	return labels
+	for _, name := range resolved.LabelNames {
+		add(name, resolved.Labels[name])
+	}
+	return labels, names
+}
+
+// isoFormat writes a moment of the API as Python's isoformat does in UTC: with six
+// digits of a second or none. What is no moment stays as it is.
+func isoFormat(moment string) string {
+	at, err := time.Parse(time.RFC3339Nano, moment)
+	if err != nil {
+		return moment
+	}
+	layout := "2006-01-02T15:04:05.000000-07:00"
+	if at.Truncate(time.Microsecond).Nanosecond() == 0 {
+		layout = "2006-01-02T15:04:05-07:00"
+	}
+	return at.UTC().Format(layout)
 }
 
 // source reads blocks and variables for the template.

@@ -192,7 +192,7 @@ func (w *Worker) syncOverREST(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read work pool %s: %w", w.opts.Pool, err)
 	}
-	if len(pool.BaseJobTemplate) == 0 {
+	if !pool.IsSetUp() {
 		if err := w.api.SetBaseJobTemplate(ctx, w.opts.Pool, w.opts.BaseJobTemplate); err != nil {
 			return fmt.Errorf("give work pool %s its base job template: %w", w.opts.Pool, err)
 		}

@@ -344,8 +344,7 @@ func TestTheChannelSavesHeartbeats(t *testing.T) {
 		}
 		// A changed template serves the next run without a restart.
 		changed := *w.api.pool
-		changed.BaseJobTemplate = template()
-		changed.BaseJobTemplate["job_configuration"].(map[string]any)["command"] = "changed"
+		changed.BaseJobTemplate = withCommand("changed")
 		snapshot(changed)
 		w.running()
 		if got := w.launcher.allJobs()["pid-1"].Command; got != "changed" {

@@ -413,7 +413,7 @@ func TestRunOnce(t *testing.T) {
 func TestThePoolIsSetUp(t *testing.T) {
 	inWorld(t, func(w *world, o *Options) { w.api.pool = nil }, func(w *world) {
 		w.after(time.Second)
-		if pool, err := w.api.ReadWorkPool(t.Context(), "pool"); err != nil || len(pool.BaseJobTemplate) == 0 || pool.Type != "fake" {
+		if pool, err := w.api.ReadWorkPool(t.Context(), "pool"); err != nil || !pool.IsSetUp() || pool.Type != "fake" {
 			t.Fatalf("pool %+v, %v", pool, err)
 		}
 		w.after(10 * time.Minute)
