@@ -118,7 +118,10 @@ func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuratio
 	}
 	vpcs, err := call(ctx, l.governor.network, on.ec2.DescribeVpcs, ask)
 	if errorCode(err) == "InvalidVpcID.NotFound" {
-		vpcs, err = &ec2.DescribeVpcsOutput{}, nil
+		return nil, &configError{
+			message: describe(err), class: clientError,
+			hint: "Set vpc_id on the work pool to a VPC of this account and region.",
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("describe VPCs: %w", err)

@@ -143,12 +143,12 @@ func TestNetworkRefusals(t *testing.T) {
 		{
 			"no such VPC", nil,
 			[]func(map[string]any){set("vpc-9", "vpc_id")},
-			"Failed to find VPC with ID vpc-9. Network configuration cannot be inferred. Check that the VPC exists in the current region.",
+			"An error occurred (InvalidVpcID.NotFound) when calling the DescribeVpcs operation: The vpc ID 'vpc-9' does not exist",
 		},
 		{
 			"no such VPC for a network of one's own", nil,
 			[]func(map[string]any){set("vpc-9", "vpc_id"), own},
-			"Failed to find VPC with ID vpc-9. Network configuration cannot be inferred. Pass an explicit `vpc_id`.",
+			"An error occurred (InvalidVpcID.NotFound) when calling the DescribeVpcs operation: The vpc ID 'vpc-9' does not exist",
 		},
 		{"no subnets", func(f *fakeaws.Server) { f.AddVPC("vpc-1") }, nil, "Failed to find subnets for the default VPC. Network configuration cannot be inferred."},
 		{
