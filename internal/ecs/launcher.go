@@ -88,8 +88,9 @@ type Launcher struct {
 }
 
 var (
-	_ launch.Launcher = (*Launcher)(nil)
-	_ launch.Placer   = (*Launcher)(nil)
+	_ launch.Launcher  = (*Launcher)(nil)
+	_ launch.Placer    = (*Launcher)(nil)
+	_ launch.Templated = (*Launcher)(nil)
 )
 
 // place is where tasks were launched, and how they are seen.

@@ -70,6 +70,14 @@ type Placer interface {
 	Place(job Job) string
 }
 
+// Templated is what a Launcher also satisfies that wants to know how the work
+// pool's job configuration is written: which variables it refers to, and where.
+type Templated interface {
+	// SetTemplate tells the pool's job_configuration with its placeholders, each
+	// time that it may have changed.
+	SetTemplate(jobConfiguration map[string]any)
+}
+
 // Pool names the work pool that launched infrastructure belongs to.
 type Pool struct {
 	ID   string // UUID

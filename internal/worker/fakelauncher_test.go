@@ -35,6 +35,7 @@ type fakeLauncher struct {
 	searched []launch.Pool
 	tail     func(ctx context.Context) ([]launch.LogLine, error)
 	tailed   []int // how many lines were asked for
+	template map[string]any
 	onStop   func(pid string)
 	onClose  func()
 }
@@ -47,6 +48,12 @@ func newFakeLauncher(api *fakePrefect) *fakeLauncher {
 }
 
 func (f *fakeLauncher) Type() string { return f.typ }
+
+func (f *fakeLauncher) SetTemplate(jobConfiguration map[string]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.template = jobConfiguration
+}
 
 func (f *fakeLauncher) DefaultBaseJobTemplate() json.RawMessage {
 	data, _ := json.Marshal(template())

@@ -81,6 +81,11 @@ func TestAPoolThatIsEditedServesTheNextRun(t *testing.T) {
 		if jobs["pid-1"].Command != "" || jobs["pid-2"].Command != "edited" {
 			t.Errorf("commands %q, %q", jobs["pid-1"].Command, jobs["pid-2"].Command)
 		}
+		w.launcher.mu.Lock()
+		defer w.launcher.mu.Unlock()
+		if w.launcher.template["command"] != "edited" {
+			t.Errorf("the launcher knows the template %v", w.launcher.template)
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,6 +56,17 @@ func (w *Worker) poolToSearch(ctx context.Context, v *poolView) (launch.Pool, er
 	return pool, nil
 }
 
+// tellTemplate shows the launcher the pool's job configuration as it is written.
+func (w *Worker) tellTemplate(pool prefect.WorkPool) {
+	launcher, ok := w.launcher.(launch.Templated)
+	var template struct {
+		JobConfiguration map[string]any `json:"job_configuration"`
+	}
+	if ok && json.Unmarshal(pool.BaseJobTemplate, &template) == nil {
+		launcher.SetTemplate(template.JobConfiguration)
+	}
+}
+
 // setPool takes in a new snapshot of the pool, from the channel or from REST.
 func (w *Worker) setPool(pool prefect.WorkPool) {
 	view := &poolView{pool: pool}
@@ -62,6 +74,7 @@ func (w *Worker) setPool(pool prefect.WorkPool) {
 	if view.err != nil {
 		w.log.Error("The work pool's base job template is malformed; its flow runs will crash until it is corrected.", "error", view.err)
 	}
+	w.tellTemplate(pool)
 	before := w.pool.Swap(view)
 	if before != nil && before.pool.ID != pool.ID {
 		w.log.Warn(fmt.Sprintf("The work pool '%s' is a new one of the same name.", pool.Name), "id", pool.ID, "before", before.pool.ID)
