@@ -163,7 +163,8 @@ func Test081CustomNetwork(t *testing.T) {
 	e.same("the network", task.Request["networkConfiguration"], object{"awsvpcConfiguration": network})
 	foreign := e.crash(object{"vpc_id": "vpc-2", "network_configuration": object{"subnets": []string{"subnet-c", "subnet-a"}}},
 		"ValueError: Subnets ['subnet-c', 'subnet-a'] not found within VPC with ID vpc-2.Please check that VPC is associated with supplied subnets.")
-	missing := e.crash(object{"vpc_id": "vpc-none", "network_configuration": network}, "vpc-none")
+	missing := e.crash(object{"vpc_id": "vpc-none", "network_configuration": network},
+		"ClientError: An error occurred (InvalidVpcID.NotFound) when calling the DescribeVpcs operation: The vpc ID 'vpc-none' does not exist")
 	alone := e.crash(object{"network_configuration": network}, "You must provide a `vpc_id` to enable custom `network_configuration`.")
 	e.saw("as it is; foreign subnet: %q; unknown VPC: %q; no vpc_id: %q", cut(foreign, 70), cut(missing, 60), cut(alone, 40))
 }
