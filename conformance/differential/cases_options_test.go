@@ -11,9 +11,9 @@ var optionCases = []testCase{
 	{name: "pool without a template", template: noTemplate},
 
 	{name: "cpu and memory", run: `{"cpu": 512, "memory": 4096}`},
-	{name: "cpu and memory as text", deployment: `{"cpu": "256", "memory": "512"}`, mended: sizesMend},
-	{name: "cpu and memory of zero", run: `{"cpu": 0, "memory": 0}`, mended: sizesMend},
-	{name: "cpu and memory of null", deployment: `{"cpu": 512, "memory": 1024}`, run: `{"cpu": null, "memory": null}`, mended: sizesMend},
+	{name: "cpu and memory as text", deployment: `{"cpu": "256", "memory": "512"}`, mended: typesMend},
+	{name: "cpu and memory of zero", run: `{"cpu": 0, "memory": 0}`, mended: typesMend},
+	{name: "cpu and memory of null", deployment: `{"cpu": 512, "memory": 1024}`, run: `{"cpu": null, "memory": null}`, mended: typesMend},
 	{name: "run over deployment", deployment: `{"cpu": 512, "memory": 2048, "image": "a"}`, run: `{"cpu": 1024}`},
 
 	{name: "image", run: `{"image": "registry.example/flows:1.2@sha256:0123"}`},
@@ -38,6 +38,8 @@ var optionCases = []testCase{
 	{name: "launch type FARGATE_SPOT", run: `{"launch_type": "FARGATE_SPOT"}`},
 	{name: "launch type EC2", run: `{"launch_type": "EC2"}`},
 	{name: "launch type EC2 with sizes", run: `{"launch_type": "EC2", "cpu": 256, "memory": 512}`},
+	{name: "launch type that does not exist", run: `{"launch_type": "LAMBDA"}`}, // AWS is to judge
+	{name: "launch type EXTERNAL", run: `{"launch_type": "EXTERNAL"}`},
 	{name: "launch type of null", run: `{"launch_type": null}`, mended: launchTypeMend},
 	{name: "capacity providers", run: `{"capacity_provider_strategy": [{"capacityProvider": "spare", "weight": 2, "base": 1}, {"capacityProvider": "FARGATE", "weight": 1, "base": 0}]}`},
 	{name: "capacity providers on EC2", run: `{"launch_type": "EC2", "capacity_provider_strategy": [{"capacityProvider": "asg", "weight": 1, "base": 0}]}`},

@@ -2,32 +2,33 @@
 
 package differential
 
-import "strings"
-
-// A job_configuration in parts, for templates that differ in one of them.
-const (
-	commonKeys    = `"command": "{{ command }}", "labels": "{{ labels }}", "name": "{{ name }}", "aws_credentials": "{{ aws_credentials }}", "cluster": "{{ cluster }}", "vpc_id": "{{ vpc_id }}", "container_name": "{{ container_name }}", "execution_role_arn": "{{ execution_role_arn }}"`
-	envKey        = `"env": "{{ env }}"`
-	definitionKey = `"task_definition": {"containerDefinitions": [{"image": "{{ image }}", "name": "{{ container_name }}"}], "cpu": "{{ cpu }}", "memory": "{{ memory }}", "family": "{{ family }}", "executionRoleArn": "{{ execution_role_arn }}"}`
-	runTaskKey    = `"task_run_request": {"launchType": "{{ launch_type }}", "cluster": "{{ cluster }}", "overrides": {"containerOverrides": [{"name": "{{ container_name }}", "command": "{{ command }}", "environment": "{{ env }}", "cpu": "{{ cpu }}", "memory": "{{ memory }}"}], "cpu": "{{ cpu }}", "memory": "{{ memory }}", "taskRoleArn": "{{ task_role_arn }}"}, "tags": "{{ labels }}", "taskDefinition": "{{ task_definition_arn }}", "capacityProviderStrategy": "{{ capacity_provider_strategy }}"}`
-	variableKey   = `{"type": "object", "properties": {"launch_type": {"type": "string", "default": "FARGATE"}, "cpu": {"type": "integer"}, "image": {"type": "string", "default": null}, "env": {"type": "object"}}}`
+import (
+	"slices"
+	"strings"
 )
 
-// templateWith is a template with other values for some keys of the
-// job_configuration; each part is `"key": value`.
+// baseParts are the job_configuration of a template in parts, for templates that
+// differ in one of them.
+var baseParts = []string{
+	`"command": "{{ command }}"`, `"labels": "{{ labels }}"`, `"name": "{{ name }}"`, `"aws_credentials": "{{ aws_credentials }}"`, `"cluster": "{{ cluster }}"`,
+	`"vpc_id": "{{ vpc_id }}"`, `"container_name": "{{ container_name }}"`, `"execution_role_arn": "{{ execution_role_arn }}"`, `"env": "{{ env }}"`,
+	`"task_definition": {"containerDefinitions": [{"image": "{{ image }}", "name": "{{ container_name }}"}], "cpu": "{{ cpu }}", "memory": "{{ memory }}", "family": "{{ family }}", "executionRoleArn": "{{ execution_role_arn }}"}`,
+	`"task_run_request": {"launchType": "{{ launch_type }}", "cluster": "{{ cluster }}", "overrides": {"containerOverrides": [{"name": "{{ container_name }}", "command": "{{ command }}", "environment": "{{ env }}", "cpu": "{{ cpu }}", "memory": "{{ memory }}"}], "cpu": "{{ cpu }}", "memory": "{{ memory }}", "taskRoleArn": "{{ task_role_arn }}"}, "tags": "{{ labels }}", "taskDefinition": "{{ task_definition_arn }}", "capacityProviderStrategy": "{{ capacity_provider_strategy }}"}`,
+}
+
+const baseVariables = `{"type": "object", "properties": {"launch_type": {"type": "string", "default": "FARGATE"}, "cpu": {"type": "integer"}, "image": {"type": "string", "default": null}, "env": {"type": "object"}}}`
+
+// templateWith is a template with other parts, each `"key": value`, in the place of
+// the base's or beside them.
 func templateWith(parts ...string) string {
-	var keys []string
-	for _, part := range append(parts, commonKeys, envKey, definitionKey, runTaskKey) {
-		name, _, _ := strings.Cut(part, ":")
-		known := false
-		for _, key := range keys {
-			known = known || strings.HasPrefix(key, name+":")
-		}
-		if !known {
-			keys = append(keys, part)
+	keyOf := func(part string) string { key, _, _ := strings.Cut(part, ":"); return key }
+	all := slices.Clone(parts)
+	for _, part := range baseParts {
+		if !slices.ContainsFunc(parts, func(other string) bool { return keyOf(other) == keyOf(part) }) {
+			all = append(all, part)
 		}
 	}
-	return `{"job_configuration": {` + strings.Join(keys, ", ") + `}, "variables": ` + variableKey + `}`
+	return `{"job_configuration": {` + strings.Join(all, ", ") + `}, "variables": ` + baseVariables + `}`
 }
 
 // templateCases are pools whose template is not prefect-aws's own: older ones,
@@ -49,14 +50,14 @@ var templateCases = []testCase{
 		`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": [{"name": "side", "command": "run 'it all'", "environment": {"S": "1", "N": null}}]}}`)},
 	{name: "template with two overrides", template: templateWith(
 		`"task_definition": {"containerDefinitions": [{"name": "side", "image": "s", "essential": false}, {"name": "prefect", "image": "i"}]}`,
-		`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": [{"name": "side", "command": ["a", "b"], "environment": [{"name": "S", "value": "1"}, {"name": "N", "value": null}]}, {"name": "prefect", "environment": [{"name": "OWN", "value": "o"}, {"name": "A", "value": "template"}]}]}}`), run: `{"env": {"A": "run"}}`},
+		`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": [{"name": "side", "command": ["a", "b"], "environment": {"Z": "1", "N": null, "A": "2"}}, {"name": "prefect", "environment": [{"name": "OWN", "value": "o"}, {"name": "A", "value": "template"}]}]}}`), run: `{"env": {"A": "run"}}`},
 	{name: "template with fixed env", template: templateWith(`"env": {"FIXED": "1", "A": "template"}`), run: `{"env": {"A": "run"}}`, deployment: `{"env": {"B": "deployment"}}`},
 	{name: "template with fixed env and nothing else", template: templateWith(`"env": {"FIXED": "1", "A": "{{ image }}"}`)},
 	{name: "template with default env", template: strings.Replace(templateWith(), `"env": {"type": "object"}`, `"env": {"type": "object", "default": {"D": "default", "A": "default"}}`, 1), deployment: `{"env": {"A": "deployment"}}`, run: `{"env": {"R": "run"}}`},
 	{name: "template with default env and fixed env", template: strings.Replace(templateWith(`"env": {"FIXED": "1", "D": "template"}`), `"env": {"type": "object"}`, `"env": {"type": "object", "default": {"D": "default", "A": "default"}}`, 1), run: `{"env": {"R": "run"}}`},
 	{name: "template with default env and dotted env", template: strings.Replace(templateWith(), `"env": {"type": "object"}`, `"env": {"type": "object", "default": {"D": "default", "A": "default"}}`, 1), run: `{"env.A": "dotted"}`},
 	{name: "template with fixed tags", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "tags": [{"key": "fixed", "value": "1"}, {"key": "team", "value": "template"}]}`), run: `{"labels": {"team": "run"}}`},
-	{name: "template with fixed tags as an object", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "tags": {"fixed": "a b", "team": "template"}}`), run: `{"labels": {"team": "run"}}`},
+	{name: "template with fixed tags as an object", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "tags": {"zone": "z", "fixed": "a b", "team": "template"}}`), run: `{"labels": {"team": "run"}}`},
 	{name: "template with fixed labels", template: templateWith(`"labels": {"fixed": "1"}`)},
 	{name: "template with other fields of RunTask", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "count": 1, "enableExecuteCommand": true, "enableECSManagedTags": true, "propagateTags": "TASK_DEFINITION", "group": "flows", "platformVersion": "1.4.0", "referenceId": "r", "startedBy": "me", "placementStrategy": [{"type": "spread", "field": "instanceId"}], "placementConstraints": [{"type": "memberOf", "expression": "attribute:x == y"}], "volumeConfigurations": []}`)},
 	{name: "template with a client token", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "clientToken": "mine"}`)},
@@ -89,6 +90,6 @@ var templateCases = []testCase{
 	{name: "template with a definition by ARN alone", template: templateWith(`"task_definition": {}`, `"task_run_request": {"taskDefinition": "{{ task_definition_arn }}", "overrides": {"containerOverrides": [{"environment": "{{ env }}"}]}}`), run: `{"task_definition_arn": "odd:1"}`, aws: oddFamily},
 	{name: "template with mixed text", template: templateWith(`"task_definition": {"family": "f-{{ team }}-{{ number }}", "containerDefinitions": [{"name": "prefect", "image": "{{ repo }}:{{ tag }}", "environment": [{"name": "N", "value": "{{ number }}/{{ flag }}/{{ none }}/{{ list }}/{{ map }}/{{ float }}"}]}]}`), run: `{"team": "data", "number": 7, "repo": "r", "flag": true, "none": null, "list": [1, "a'b", true, null], "map": {"k": [1.0, {}]}, "float": 1e16}`},
 	{name: "template with paths", template: templateWith(`"task_definition": {"family": "{{ settings.family }}", "containerDefinitions": [{"name": "prefect", "image": "{{ settings.images[1].name }}"}]}`), run: `{"settings": {"family": "deep", "images": [{"name": "no"}, {"name": "yes"}]}}`},
-	{name: "template with unknown keys", template: templateWith(`"no_such_key": {"a": "{{ b }}"}, "stream_output": true, "task_start_timeout_seconds": 300, "task_watch_poll_interval": 5`)},
+	{name: "template with unknown keys", template: templateWith(`"no_such_key": {"a": "{{ b }}"}`, `"stream_output": true`, `"task_start_timeout_seconds": 300`, `"task_watch_poll_interval": 5`)},
 	{name: "template with nulls", template: templateWith(`"task_run_request": {"launchType": null, "cluster": null, "tags": null, "networkConfiguration": null}`), mended: nullTagsMend},
 }

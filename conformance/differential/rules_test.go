@@ -131,7 +131,7 @@ var wordings = []wording{
 // follows tells that faber's text is Python's with more sentences behind it.
 func follows(python, faber string) bool {
 	rest, ok := strings.CutPrefix(faber, strings.TrimSuffix(python, "."))
-	return ok && len(rest) > 2 && (strings.HasPrefix(rest, ". ") || strings.HasPrefix(rest, " ("))
+	return ok && len(rest) > 2 && (strings.HasPrefix(rest, ". ") || strings.HasPrefix(rest, ".\n") || rest[0] == '\n')
 }
 
 var reportNoise = regexp.MustCompile(`(?s) \[type=[a-z_]+, input_value=.*?, input_type=\w+\]\n    For further information visit https://errors\.pydantic\.dev/\S+`)
@@ -157,7 +157,7 @@ type mend struct {
 }
 
 const (
-	sizesMend      = "sizes of other types"
+	typesMend      = "numbers of other types"
 	imageMend      = "no image"
 	familyMend     = "family that AWS refuses"
 	tagsMend       = "tags that AWS refuses"
@@ -169,8 +169,8 @@ const (
 
 var mends = []mend{
 	{
-		sizesMend, regexp.MustCompile(`Invalid type for parameter overrides\.(containerOverrides\[0\]\.)?(cpu|memory), value: `),
-		"Sizes reach the request as they were written; botocore wants text for the task and numbers for the container, and no null.",
+		typesMend, regexp.MustCompile(`Parameter validation failed:(\nInvalid type for parameter [\w.\[\]]+, value: (None|\d+), type: <class '(NoneType|str|int)'>, valid types: <class '(int|str)'>)+$`),
+		"What is written as text and is a number, or the other way round, has one meaning, and null has none; botocore wants the exact type.",
 	},
 	{
 		imageMend, regexp.MustCompile(`Container\.image should not be null or empty`),
