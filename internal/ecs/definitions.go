@@ -94,7 +94,7 @@ func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string,
 	if described == nil {
 		return nil, &configError{
 			message: fmt.Sprintf("An error occurred (ClientException) when calling the DescribeTaskDefinition operation: Unable to describe task definition. (There is no '%s'.)", name),
-			class:   clientError,
+			class:   "ClientException",
 			hint:    "Set task_definition_arn to a definition that exists in this account and region, or remove it.",
 		}
 	}

@@ -89,6 +89,30 @@ func outOfDate(err error, c *configuration) bool {
 
 // launchFailure says what an error on the way to a task means for the claim.
 func launchFailure(err error, c *configuration, cluster string) *launch.Failure {
+	failure := judge(err, c, cluster)
+	if strings.HasPrefix(failure.Message, toldBy) {
+		failure.Err = passedOn{failure.Err}
+	}
+	return failure
+}
+
+// passedOn is a refusal of AWS that Prefect's worker reports as it is.
+type passedOn struct{ error }
+
+func (p passedOn) Unwrap() error { return p.error }
+
+// Class is the exception that botocore makes of it: what the service's model
+// names has a class of that name, all else is a ClientError.
+func (p passedOn) Class() string {
+	var generic *smithy.GenericAPIError
+	var modelled smithy.APIError
+	if errors.As(p.error, &generic) || !errors.As(p.error, &modelled) {
+		return clientError
+	}
+	return modelled.ErrorCode()
+}
+
+func judge(err error, c *configuration, cluster string) *launch.Failure {
 	var known *launch.Failure
 	if errors.As(err, &known) {
 		return known
@@ -250,8 +274,11 @@ func describe(err error) string {
 	if errors.As(err, &failed) {
 		operation = "the " + failed.OperationName + " operation"
 	}
-	return fmt.Sprintf("An error occurred (%s) when calling %s: %s", code, operation, errorMessage(err))
+	return fmt.Sprintf(toldBy+"%s) when calling %s: %s", code, operation, errorMessage(err))
 }
+
+// toldBy is how botocore begins to tell a refusal of AWS.
+const toldBy = "An error occurred ("
 
 func retryHint(err error) string {
 	switch {
@@ -281,7 +308,11 @@ func runFailure(failures []types.Failure) *launch.Failure {
 	if detail := aws.ToString(failures[0].Detail); detail != "" {
 		message += " (" + detail + ")"
 	}
-	return &launch.Failure{Kind: launch.FailureCapacity, Message: message, Hint: reasonHint(reason)}
+	kind := launch.FailureCapacity
+	if slices.Contains([]string{"ATTRIBUTE", "INACTIVE", "MISSING"}, reason) {
+		kind = launch.FailurePermanent // it is the request that does not fit the cluster
+	}
+	return &launch.Failure{Kind: kind, Message: message, Hint: reasonHint(reason)}
 }
 
 func reasonHint(reason string) string {

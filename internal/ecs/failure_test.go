@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
 
 	"faber/internal/fake/fakeaws"
 	"faber/internal/launch"
@@ -172,5 +174,38 @@ func TestGovernorHoldsBack(t *testing.T) {
 		return target
 	}(); failure.Kind != launch.FailureRetry || len(f.Bodies("RunTask")) != 0 {
 		t.Errorf("%+v after %d calls", failure, len(f.Bodies("RunTask")))
+	}
+}
+
+// TestRefusalsHaveBotocoresClass was recorded from botocore, which has a class for
+// each exception that a service's model names, and one for all others.
+func TestRefusalsHaveBotocoresClass(t *testing.T) {
+	operation := func(err error) error {
+		return &smithy.OperationError{ServiceID: "ECS", OperationName: "RunTask", Err: err}
+	}
+	for want, err := range map[string]error{
+		"ClientException":       operation(&types.ClientException{Message: aws.String("no")}),
+		"AccessDeniedException": operation(&types.AccessDeniedException{Message: aws.String("no")}),
+		"ClientError":           operation(&smithy.GenericAPIError{Code: "InvalidVpcID.NotFound", Message: "no"}),
+	} {
+		failure := launchFailure(err, nil, "default")
+		var classed interface{ Class() string }
+		if !errors.As(failure, &classed) || classed.Class() != want {
+			t.Errorf("%v: %#v, want %s", err, failure, want)
+		}
+		if !strings.HasPrefix(failure.Message, "An error occurred (") {
+			t.Errorf("message %q", failure.Message)
+		}
+	}
+}
+
+func TestFailuresThatCannotMend(t *testing.T) {
+	for reason, want := range map[string]launch.FailureKind{
+		"ATTRIBUTE": launch.FailurePermanent, "MISSING": launch.FailurePermanent, "INACTIVE": launch.FailurePermanent,
+		"RESOURCE:MEMORY": launch.FailureCapacity, "AGENT": launch.FailureCapacity, "Capacity is unavailable at this time": launch.FailureCapacity,
+	} {
+		if got := runFailure([]types.Failure{{Reason: aws.String(reason)}}); got.Kind != want {
+			t.Errorf("%s is %s, want %s", reason, got.Kind, want)
+		}
 	}
 }

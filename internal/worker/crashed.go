@@ -23,7 +23,13 @@ const couldNotStart = "Flow run could not start: "
 
 // failSubmission ends a run that never got infrastructure and never will.
 func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, err error, hint string) {
-	text := sentences(pythonError(err), hint)
+	text := pythonError(err)
+	switch {
+	case strings.Contains(text, "\n") && hint != "":
+		text += "\n" + oneLine(hint)
+	case hint != "":
+		text = sentences(text, hint)
+	}
 	var problems *jobtemplate.Problems
 	if errors.As(err, &problems) {
 		// Python's words first, they are searched for; then each problem in its place.
@@ -50,7 +56,7 @@ var className = regexp.MustCompile(`^[A-Z]\w*(Error|Exception|NotFound|Exists|Ex
 // pythonError is an error as Prefect's worker would have told it: after the class
 // of the exception that it has for the case.
 func pythonError(err error) string {
-	text := oneLine(err.Error())
+	text := strings.TrimSpace(err.Error())
 	if class := pythonClass(err); class != "" && !className.MatchString(text) && !strings.HasPrefix(text, couldNotStart) {
 		return class + ": " + text
 	}
@@ -72,8 +78,6 @@ func pythonClass(err error) string {
 		return "PrefectHTTPStatusError"
 	case errors.Is(err, prefect.ErrUnreachable):
 		return "ConnectError"
-	case errors.As(err, &failure) && strings.HasPrefix(failure.Message, "An error occurred ("):
-		return "ClientError" // of botocore
 	case errors.As(err, &failure):
 		return "RuntimeError"
 	default:

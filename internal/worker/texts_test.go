@@ -182,10 +182,9 @@ func TestErrorsCarryPythonsNames(t *testing.T) {
 	}{
 		{failure("Failed to run ECS task: x", nil), "RuntimeError: Failed to run ECS task: x"},
 		{failure("ValueError: x", nil), "ValueError: x"},
-		{failure("An error occurred (X) when calling the RunTask operation: y", nil), "ClientError: An error occurred (X) when calling the RunTask operation: y"},
 		{failure("x", withClass{errors.New("y")}), "KeyError: x"},
 		{failure("Flow run could not start: x", nil), "Flow run could not start: x"},
-		{withClass{errors.New("a\nb")}, "KeyError: a; b"},
+		{withClass{errors.New("a\nb")}, "KeyError: a\nb"},
 		{fmt.Errorf("read: %w", errNotFound), "ObjectNotFound: read: GET /: 404 Not Found"},
 		{errDown, "PrefectHTTPStatusError: GET /: 500 Internal Server Error"},
 		{fmt.Errorf("%w: no route", prefect.ErrUnreachable), "ConnectError: the Prefect API cannot be reached: no route"},
