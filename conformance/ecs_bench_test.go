@@ -109,7 +109,7 @@ func (e *ecsBench) registered(family string) []object {
 // familyOf is what a deployment's definitions are called by default.
 func (e *ecsBench) familyOf(deployment string) string { return "prefect_" + e.pool + "_" + deployment }
 
-// waitRegistered is the only registration of a deployment that was launched.
+// onlyRegistered is the one registration of a deployment that was launched.
 func (e *ecsBench) onlyRegistered(deployment string) object {
 	e.Helper()
 	all := e.registered(e.familyOf(deployment))

@@ -161,10 +161,10 @@ func Test098StoppedTask(t *testing.T) {
 		t.Errorf("the diagnosis is by %s at level %d: %q", line.Name, line.Level, line.Message)
 	}
 	clean, event := e.stopped(true, fakeaws.Exit(0))
-	e.replica(event)
 	// The flow's own word of its end comes a little later.
-	e.hold(3*time.Second, "a run whose container ended with code 0 is crashed", func() bool { return e.count(clean, "Crashed") > 0 })
+	e.hold(2*time.Second, "a run whose container ended with code 0 is crashed", func() bool { return e.count(clean, "Crashed") > 0 })
 	e.flowSays(clean, "COMPLETED")
+	e.replica(event)
 	if log := e.logText(clean); strings.Contains(log, "Resolution") || strings.Contains(log, "exit code") {
 		t.Errorf("the log of the clean run has %q", log)
 	}
