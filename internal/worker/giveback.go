@@ -29,6 +29,15 @@ type defeat struct {
 	hint  string
 }
 
+// logger is who tells of it in the run's log: infrastructure that was there is the
+// observer's matter.
+func (d defeat) logger() string {
+	if d.kind == defeatStart || d.kind == defeatInterrupted {
+		return observerLogger
+	}
+	return runLogger
+}
+
 const (
 	launchBackoff   = 10 * time.Second
 	capacityBackoff = 15 * time.Second
@@ -99,7 +108,7 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 		return "refused"
 	}
 	w.returned.add(run.ID, at)
-	w.runLog(run.ID, slog.LevelWarn, "%s", sentences(message, d.hint))
+	w.logAs(d.logger(), run.ID, slog.LevelWarn, sentences(message, d.hint))
 	return "given_back_" + string(d.kind)
 }
 

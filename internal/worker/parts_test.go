@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"faber/internal/prefect"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 )
 
@@ -181,6 +183,31 @@ func TestHistoryForgetsWhatWasBeforeTheEnd(t *testing.T) {
 		launches, waits, since := history(tt.states, now)
 		if launches != tt.launches || waits != tt.waits || !since.Equal(tt.since) {
 			t.Errorf("%s: %d, %d, %s", tt.name, launches, waits, since)
+		}
+	}
+}
+
+// countingAPI is an API that counts for itself.
+type countingAPI struct{ *fakePrefect }
+
+func (countingAPI) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{prometheus.NewCounter(prometheus.CounterOpts{Name: "prefect_events_emitted_total", Help: "Events."})}
+}
+
+func TestTheMetricsOfTheClientAreBesideTheWorkers(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	newMetrics(registry, countingAPI{})
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, family := range families {
+		names = append(names, family.GetName())
+	}
+	for _, want := range []string{"prefect_events_emitted_total", "faber_flow_runs_in_work"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no %s in %q", want, names)
 		}
 	}
 }
