@@ -118,12 +118,14 @@ func Test109ExitCodes(t *testing.T) {
 }
 
 func Test110Cancel(t *testing.T) {
-	b, _ := processBench(t, "110", "a running flow that is cancelled ends Cancelled within ~10 s; one deaf to SIGTERM is killed after 30 s")
-	polite := b.run(b.sourceDeployment("print('at work', flush=True)\ntime.sleep(120)", nil), nil)
-	deaf := b.run(b.sourceDeployment("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('deaf', 'w').close()\nwhile True: time.sleep(1)", nil), nil)
+	b, w := processBench(t, "110", "a running flow that is cancelled ends Cancelled within ~10 s; one deaf to SIGTERM is killed after 30 s")
+	polite := b.run(b.sourceDeployment("print('at' + ' work', flush=True)\ntime.sleep(120)", nil), nil)
+	deaf := b.run(b.sourceDeployment("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf' + ' now', flush=True)\nwhile True: time.sleep(1)", nil), nil)
 	for _, run := range []string{polite, deaf} {
 		b.waitState(run, "RUNNING", engineTime)
 	}
+	w.waitLog(engineTime, "at work")
+	w.waitLog(engineTime, "deaf now")
 	asked := map[string]time.Time{}
 	for _, run := range []string{polite, deaf} {
 		asked[run] = time.Now()
