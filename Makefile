@@ -103,8 +103,9 @@ compare: reference ## The same items on Prefect's own worker; both columns go in
 	@CONFORMANCE_BESIDE=$(CURDIR)/$(DEV)/conformance/faber.json CONFORMANCE_TABLE=$(CURDIR)/docs/conformance.md $(call CHECKLIST,python)
 
 .PHONY: fuzz
-fuzz: ## Fuzz the template engine (FUZZTIME, default 10m)
-	$(GO) test -run '^$$' -fuzz FuzzResolve -fuzztime $(FUZZTIME) ./internal/jobtemplate
+fuzz: tools ## Job templates: 2,000 generated ones against Prefect's own resolution, then fuzzing (FUZZTIME, default 10m)
+	$(TEST_ENV) CI=true $(GO) test -count=1 -v -run 'AgainstPrefect|AgainstPython' ./internal/jobtemplate
+	$(GO) test -run '^$$' -fuzz '^FuzzResolve$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./internal/jobtemplate
 
 .PHONY: lint
 lint: ## golangci-lint, built from source (takes minutes the first time)
