@@ -155,19 +155,24 @@ func (p *proxy) tunnel(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
+	// Before the connection is taken over: after that the server's Close does not
+	// wait for this any more.
+	p.wg.Add(2)
 	near, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
+		p.wg.Add(-2)
 		p.t.Error(err)
 		return
 	}
 	_, _ = io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
 	relay := func(from, to net.Conn) {
+		defer p.wg.Done()
 		_, _ = io.Copy(to, from)
 		_ = to.Close()
 		_ = from.Close()
 	}
-	p.wg.Go(func() { relay(near, far) })
-	p.wg.Go(func() { relay(far, near) })
+	go relay(near, far)
+	go relay(far, near)
 }
 
 func (p *proxy) requests() []string {
