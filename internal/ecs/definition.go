@@ -21,12 +21,17 @@ import (
 // whether it was made here or is the user's.
 type definition struct {
 	arn             string
-	fresh           bool // registered for this very launch
+	asked           string // how the configuration names it; "" when it was made here
+	fresh           bool   // registered for this very launch
 	compatibilities []string
 	networkMode     string
 	executionRole   string
 	containers      []types.ContainerDefinition
 }
+
+// name is what tasks of the definition are asked for by: the user's own word for
+// it, if there is one.
+func (d *definition) name() string { return firstOf(d.asked, d.arn) }
 
 // built is a task definition made from a job's configuration.
 type built struct {

@@ -99,6 +99,7 @@ func (l *Launcher) userDefinition(ctx context.Context, on *clients, name string,
 		}
 	}
 	d := definitionOf(described.TaskDefinition)
+	d.asked = name
 	if strings.Contains(name[strings.LastIndex(name, "/")+1:], ":") {
 		l.revisions.put(key, d)
 	}

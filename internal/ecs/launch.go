@@ -96,7 +96,7 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	if err != nil {
 		return launch.Handle{}, d.arn, err
 	}
-	job.Log(slog.LevelInfo, fmt.Sprintf("Using ECS task definition '%s'...", d.arn))
+	job.Log(slog.LevelInfo, fmt.Sprintf("Using ECS task definition '%s'...", d.name()))
 	if err := l.addNetwork(ctx, on, c, d, request); err != nil {
 		return launch.Handle{}, d.arn, err
 	}
@@ -106,7 +106,7 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
 	logRequest(job, "Task run request", request)
-	handle, err := l.runTask(ctx, on, c, job, input)
+	handle, err := l.runTask(ctx, on, c, job, input, request)
 	return handle, d.arn, err
 }
 
@@ -146,8 +146,15 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	return request, l.checkPlaintext(job, d, request)
 }
 
-func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput) (launch.Handle, error) {
-	out, err := call(ctx, l.governor.runTask, on.ecs.RunTask, input)
+func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any) (launch.Handle, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
+	}
+	run := func(ctx context.Context, input *awsecs.RunTaskInput, options ...func(*awsecs.Options)) (*awsecs.RunTaskOutput, error) {
+		return on.ecs.RunTask(ctx, input, append(options, sending(body))...)
+	}
+	out, err := call(ctx, l.governor.runTask, run, input)
 	var conflict *types.ConflictException
 	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
 		return l.adopt(ctx, on, c, job, conflict.ResourceIds[0])

@@ -268,7 +268,7 @@ func TestUserDefinition(t *testing.T) {
 	}
 	last := f.Bodies("RunTask")[3]
 	container := last["overrides"].(map[string]any)["containerOverrides"].([]any)[0].(map[string]any)
-	if last["taskDefinition"] != "arn:aws:ecs:eu-central-1:123456789012:task-definition/theirs:1" || container["name"] != "flow" {
+	if last["taskDefinition"] != "theirs:1" || container["name"] != "flow" {
 		t.Errorf("request %v", last)
 	}
 	if got := len(f.Bodies("RegisterTaskDefinition")); got != 0 {
@@ -353,7 +353,7 @@ func TestPlacement(t *testing.T) {
 		{"Fargate", set("FARGATE", "task_run_request", "launchType"), "FARGATE", nil, []any{"FARGATE"}, false},
 		{"unset is Fargate", set(nil, "task_run_request", "launchType"), "FARGATE", nil, []any{"FARGATE"}, false},
 		{"Spot", set("FARGATE_SPOT", "task_run_request", "launchType"), nil, []any{map[string]any{"capacityProvider": "FARGATE_SPOT", "weight": 1.0}}, []any{"FARGATE"}, false},
-		{"a strategy of one's own", set(strategy, "task_run_request", "capacityProviderStrategy"), nil, []any{map[string]any{"capacityProvider": "mine", "weight": 1.0}}, []any{"FARGATE"}, false},
+		{"a strategy of one's own", set(strategy, "task_run_request", "capacityProviderStrategy"), nil, []any{map[string]any{"capacityProvider": "mine", "weight": 1.0, "base": 0.0}}, []any{"FARGATE"}, false},
 		{"EC2", set("EC2", "task_run_request", "launchType"), "EC2", nil, nil, true},
 	}
 	for _, test := range tests {

@@ -18,7 +18,7 @@ import (
 // depend on when it is built: the same claim must give the same request.
 func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]any, error) {
 	request := copyObject(c.request)
-	request["taskDefinition"] = d.arn
+	request["taskDefinition"] = d.name()
 	if empty(request["cluster"]) && c.cluster != "" {
 		request["cluster"] = c.cluster
 	}
