@@ -90,7 +90,8 @@ func outOfDate(err error, c *configuration) bool {
 // launchFailure says what an error on the way to a task means for the claim.
 func launchFailure(err error, c *configuration, cluster string) *launch.Failure {
 	failure := judge(err, c, cluster)
-	if strings.HasPrefix(failure.Message, toldBy) {
+	var classed interface{ Class() string }
+	if strings.HasPrefix(failure.Message, toldBy) && !errors.As(failure.Err, &classed) {
 		failure.Err = passedOn{failure.Err}
 	}
 	return failure

@@ -187,6 +187,7 @@ func TestRefusalsHaveBotocoresClass(t *testing.T) {
 		"ClientException":       operation(&types.ClientException{Message: aws.String("no")}),
 		"AccessDeniedException": operation(&types.AccessDeniedException{Message: aws.String("no")}),
 		"ClientError":           operation(&smithy.GenericAPIError{Code: "InvalidVpcID.NotFound", Message: "no"}),
+		"NoSuchException":       &configError{message: "An error occurred (NoSuchException) when calling it", class: "NoSuchException"},
 	} {
 		failure := launchFailure(err, nil, "default")
 		var classed interface{ Class() string }
