@@ -135,7 +135,8 @@ func Test074DefinitionByARN(t *testing.T) {
 	if n := len(e.cloud.Calls("DescribeTaskDefinition")); n == 0 {
 		t.Error("nothing was described")
 	}
-	missing := e.crash(object{"task_definition_arn": "nobodys"}, "ClientException")
+	missing := e.crash(object{"task_definition_arn": "nobodys"},
+		"ClientException: An error occurred (ClientException) when calling the DescribeTaskDefinition operation: Unable to describe task definition.")
 	e.saw("ARN, family and family:revision sent as they are; 0 registrations; ignored: %s; unknown: %q", list, cut(missing, 60))
 }
 
