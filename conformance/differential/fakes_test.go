@@ -6,10 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,27 +52,17 @@ type request struct {
 // recorder passes calls on to a fake AWS and keeps their bodies: the fake itself
 // keeps them decoded, where 1 and 1.0 are the same.
 type recorder struct {
-	proxy *httputil.ReverseProxy
+	target string
+	client *http.Client
 
 	mu   sync.Mutex
 	seen []request
 }
 
-func newRecorder(t *testing.T, aws *fakeaws.Server) *recorder {
-	t.Helper()
-	target, err := url.Parse(aws.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &recorder{proxy: &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host
-		},
-		// A kept connection could be one to an earlier case's server, whose port
-		// this one has now.
-		Transport: &http.Transport{DisableKeepAlives: true},
-	}}
+func newRecorder(aws *fakeaws.Server) *recorder {
+	// A kept connection could be one to an earlier case's server, whose port this
+	// one has now.
+	return &recorder{target: aws.URL, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -81,12 +70,34 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // the caller has gone
 	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
 	target := req.Header.Get("X-Amz-Target")
 	r.mu.Lock()
 	r.seen = append(r.seen, request{target[strings.LastIndex(target, ".")+1:], body})
 	r.mu.Unlock()
-	r.proxy.ServeHTTP(w, req)
+	if err := r.pass(w, req, body); err != nil {
+		panic(http.ErrAbortHandler) // the fake broke the connection on purpose
+	}
+}
+
+func (r *recorder) pass(w http.ResponseWriter, req *http.Request, body []byte) error {
+	out, err := http.NewRequestWithContext(req.Context(), req.Method, r.target+req.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	out.Host, out.Header = req.Host, req.Header.Clone()
+	answer, err := r.client.Do(out)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	maps.Copy(w.Header(), answer.Header)
+	w.WriteHeader(answer.StatusCode)
+	_, _ = w.Write(data) // the caller may have gone
+	return nil
 }
 
 func (r *recorder) bodies(op string) []json.RawMessage {
@@ -156,7 +167,7 @@ func (c *testCase) set(t *testing.T) *stage {
 		c.aws(aws)
 	}
 	p := fakeprefect.New()
-	s := &stage{prefect: p, aws: newRecorder(t, aws)}
+	s := &stage{prefect: p, aws: newRecorder(aws)}
 	p.AddPool(fakeprefect.Pool{ID: c.id("pool"), Name: c.poolName(), Type: "ecs", BaseJobTemplate: c.baseTemplate()})
 	flow := p.AddFlow(fakeprefect.Flow{ID: c.id("flow"), Name: or(c.flow, "my-flow")})
 	run := fakeprefect.FlowRun{ID: c.id("run"), Name: or(c.runName, "daft-heron"), FlowID: flow.ID, WorkPoolName: c.poolName(), JobVariables: c.json(c.run)}
