@@ -335,8 +335,9 @@ func Test045QueueAndPoolLimit(t *testing.T) {
 		b.flowSays(tasks[n-1].FlowRunID(), "COMPLETED")
 	}
 	expect(1, "queue limit")
-	b.call("PATCH", "/work_pools/"+b.pool+"/queues/default", object{"concurrency_limit": nil}, nil)
+	// The one before the other goes: there is always a limit.
 	b.patchPool(object{"concurrency_limit": 1})
+	b.call("PATCH", "/work_pools/"+b.pool+"/queues/default", object{"concurrency_limit": nil}, nil)
 	expect(2, "pool limit")
 	expect(3, "pool limit")
 }
