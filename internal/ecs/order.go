@@ -32,15 +32,16 @@ func writtenKeys(document json.RawMessage, path []string) []string {
 	}
 	var keys []string
 	for decoder.More() {
-		key, err := decoder.Token()
-		if err != nil {
+		token, err := decoder.Token()
+		key, isText := token.(string) // in an object it is one
+		if err != nil || !isText {
 			return nil
 		}
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return nil
 		}
-		keys = append(keys, key.(string)) // in an object it is one
+		keys = append(keys, key)
 	}
 	return keys
 }
