@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -35,7 +36,7 @@ func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]
 		request["startedBy"] = startedBy(job.Pool.ID)
 	}
 	request["clientToken"] = clientToken(job.FlowRunID, job.ClaimID)
-	dropEmptyFields(request)
+	dropBlanks(request)
 	return request, nil
 }
 
@@ -75,9 +76,10 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 		overrides = map[string]any{}
 		request["overrides"] = overrides
 	}
-	dropEmptyFields(overrides)
+	dropBlanks(overrides)
 	name := c.orchestrationName(d)
 	containers := objects(overrides["containerOverrides"])
+	dropNoSizes(overrides, containers)
 	if len(containers) > 0 && empty(containers[0]["name"]) {
 		containers[0]["name"] = name
 	}
@@ -94,13 +96,30 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 			return fmt.Errorf("%s (the command of container '%s' cannot be split into words)", sentence(err), stringField(containers[i], "name"))
 		}
 	}
-	handedOver := c.handedOver(d, name)
-	orchestration["environment"] = jobEnvironment(orchestration["environment"], job, handedOver)
-	for _, container := range containers {
-		dropEmptyFields(container)
-	}
-	overrides["containerOverrides"] = asList(slices.DeleteFunc(containers, func(o map[string]any) bool { return len(o) == 0 }))
+	orchestration["environment"] = jobEnvironment(orchestration["environment"], job, c.handedOver(d, name))
+	overrides["containerOverrides"] = asList(containers)
 	return nil
+}
+
+// dropBlanks takes out what a template left without a value. An empty list is one.
+func dropBlanks(object map[string]any) {
+	maps.DeleteFunc(object, func(_ string, value any) bool { return value == nil || value == "" })
+}
+
+// dropNoSizes takes out a size of zero, which a template puts on the task and on
+// its containers.
+func dropNoSizes(overrides map[string]any, containers []map[string]any) {
+	for _, key := range []string{"cpu", "memory"} {
+		if _, given := overrides[key]; !given || !empty(overrides[key]) {
+			continue
+		}
+		delete(overrides, key)
+		for _, container := range containers {
+			if empty(container[key]) {
+				delete(container, key)
+			}
+		}
+	}
 }
 
 func jobCommand(job launch.Job) string {
@@ -133,8 +152,10 @@ func (c *configuration) orchestrationName(d *definition) string {
 }
 
 // normaliseOverride brings what users may write to what ECS takes: a command
-// line to words, an object of variables to a list. Variables set to null go.
+// line to words, an object of variables to a list. Variables set to null go. There
+// is an environment in any case, as in Prefect's requests.
 func (c *configuration) normaliseOverride(container map[string]any, index int) error {
+	dropBlanks(container)
 	if line, ok := container["command"].(string); ok {
 		words, err := shellWords(line)
 		if err != nil {
@@ -147,11 +168,14 @@ func (c *configuration) normaliseOverride(container map[string]any, index int) e
 		container["command"] = list
 	}
 	if object, ok := container["environment"].(map[string]any); ok {
-		var list []any
+		list := []any{}
 		for _, name := range c.keysOf(object, "task_run_request", "overrides", "containerOverrides", strconv.Itoa(index), "environment") {
 			list = append(list, map[string]any{"name": name, "value": object[name]})
 		}
 		container["environment"] = list
+	}
+	if container["environment"] == nil {
+		container["environment"] = []any{}
 	}
 	dropNullEnvironment(container)
 	for _, variable := range objects(container["environment"]) {

@@ -84,14 +84,11 @@ func empty(value any) bool {
 	}
 }
 
-// dropEmpty removes empty fields from an object and the objects inside it,
-// except in environments: a variable may well be empty.
+// dropEmpty removes empty fields from an object and the objects inside it. As in
+// Prefect's definitions, an empty variable keeps its name alone.
 func dropEmpty(object map[string]any) {
 	dropEmptyFields(object)
-	for key, value := range object {
-		if key == "environment" {
-			continue
-		}
+	for _, value := range object {
 		switch value := value.(type) {
 		case map[string]any:
 			dropEmpty(value)
