@@ -110,8 +110,8 @@ func parseRole(r *reader, object map[string]any) *sts.AssumeRoleInput {
 	}}
 	maps.DeleteFunc(object, func(_ string, value any) bool { return empty(value) })
 	f.fitStruct(object, reflect.ValueOf(input).Elem(), at)
-	for _, path := range f.unknown {
-		r.warn(path, "has no effect: AssumeRole has no such argument")
+	for _, field := range f.unknown {
+		r.warn(field.String(), "has no effect: AssumeRole has no such argument")
 	}
 	for _, p := range f.problems {
 		r.problem(p.field, p.text)

@@ -125,6 +125,11 @@ func judge(err error, c *configuration, cluster string) *launch.Failure {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &launch.Failure{Kind: launch.FailureRetry, Message: "The launch was not finished in time: " + err.Error(), Err: err}
 	}
+	var incomplete smithy.InvalidParamsError
+	if errors.As(err, &incomplete) {
+		missing := missingParameters(incomplete)
+		return &launch.Failure{Kind: launch.FailurePermanent, Message: missing.Error(), Hint: refusedHint, Err: missing}
+	}
 	if outOfDate(err, c) {
 		return &launch.Failure{
 			Kind: launch.FailurePermanent, Message: describe(err),
@@ -140,6 +145,26 @@ func judge(err error, c *configuration, cluster string) *launch.Failure {
 		}
 	}
 	return &launch.Failure{Kind: launch.FailurePermanent, Message: describe(err), Hint: refusedHint, Err: err}
+}
+
+// missingParameters names in botocore's words what the SDK wants in a request and
+// does not find.
+func missingParameters(incomplete smithy.InvalidParamsError) refusal {
+	var missing refusal
+	for _, err := range incomplete.Errs() {
+		var parameter smithy.InvalidParamError
+		if !errors.As(err, &parameter) {
+			continue // there is no other kind
+		}
+		steps := strings.Split(parameter.Field(), ".")[1:] // the first is the operation's
+		for i, step := range steps {
+			steps[i] = fieldName(step)
+		}
+		last := len(steps) - 1
+		in := firstOf(strings.Join(steps[:last], "."), "input")
+		missing = append(missing, problem{class: paramValidationError, text: fmt.Sprintf("Missing required parameter in %s: %q", in, steps[last])})
+	}
+	return missing
 }
 
 // failureRule gives a refusal of AWS the words that users search for.

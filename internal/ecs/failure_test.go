@@ -210,3 +210,20 @@ func TestFailuresThatCannotMend(t *testing.T) {
 		}
 	}
 }
+
+func TestMissingParameterInBotocoresWords(t *testing.T) {
+	f := newFakeAWS(t)
+	job := testJob(set("vpc-1", "vpc_id"), set(map[string]any{"securityGroups": []any{"sg-1"}}, "network_configuration"))
+	_, err := newLauncher(t, f).Launch(t.Context(), job)
+	var failure *launch.Failure
+	if !errors.As(err, &failure) || failure.Kind != launch.FailurePermanent {
+		t.Fatalf("%v", err)
+	}
+	if want := "Parameter validation failed:\nMissing required parameter in networkConfiguration.awsvpcConfiguration: \"subnets\""; failure.Message != want {
+		t.Errorf("message %q, want %q", failure.Message, want)
+	}
+	var classed interface{ Class() string }
+	if !errors.As(err, &classed) || classed.Class() != "ParamValidationError" {
+		t.Errorf("%#v has no class", err)
+	}
+}

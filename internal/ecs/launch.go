@@ -60,8 +60,9 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 			job.Log(slog.LevelWarn, warning)
 		}
 	}
+	began := time.Now()
 	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
-	if err != nil && l.forgetStale(err, on, c, definitionARN) {
+	if err != nil && l.forgetStale(err, on, c, definitionARN, began) {
 		// The refused call had no effect, so the token is still free.
 		handle, _, err = l.tryLaunch(ctx, on, c, job)
 	}
@@ -71,7 +72,7 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 // forgetStale drops what ECS says is no longer so: a definition that somebody
 // deregistered, subnets that somebody deleted. It reports whether a launch with
 // what is so now may go better.
-func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definitionARN string) bool {
+func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definitionARN string, began time.Time) bool {
 	message := strings.ToLower(errorMessage(err))
 	switch {
 	case errorCode(err) == "ClientException" && strings.Contains(message, "taskdefinition is inactive"):
@@ -79,9 +80,9 @@ func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definit
 		return c.userDefinition() == ""
 	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet") && !wrapsThrottle(err):
 		key := networkKey(on, c.vpcID)
-		_, cached := l.networks.get(key)
+		known, cached := l.networks.get(key)
 		l.networks.forget(func(known string, _ network) bool { return known == key })
-		return cached && len(c.network) == 0
+		return cached && known.readAt.Before(began) && len(c.network) == 0
 	default:
 		return false
 	}

@@ -206,7 +206,7 @@ func TestInferredNetworkIsToldOnce(t *testing.T) {
 
 func TestUnknownNetworkFieldIsNamed(t *testing.T) {
 	err := newLauncher(t, newFakeAWS(t)).Check(testJob(set("vpc-1", "vpc_id"), set(map[string]any{"subnet": "s"}, "network_configuration")))
-	if err == nil || err.Error() != "Parameter validation failed:\njob_configuration.network_configuration.subnet: is no field that ECS knows" {
+	if err == nil || err.Error() != "Parameter validation failed:\nUnknown parameter in networkConfiguration.awsvpcConfiguration: \"subnet\" (job_configuration.network_configuration.subnet: is no field that ECS knows)" {
 		t.Errorf("said %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func (r refusal) Error() string {
 	if parameters := r.of(paramValidationError); len(parameters) > 0 {
 		lines = append(lines, "Parameter validation failed:")
 		for _, p := range parameters {
-			lines = append(lines, p.field+": "+p.text)
+			lines = append(lines, p.text)
 		}
 	}
 	return strings.Join(lines, "\n")

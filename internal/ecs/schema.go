@@ -13,14 +13,30 @@ import (
 // decodeInto turns a shaped request into the SDK's type, and brings the request
 // itself to the forms that are sent: numbers that a template made text become
 // numbers, and the other way round. Everything that ECS would not take is
-// reported, each with its path below at.
+// reported in botocore's words, each with its path below at.
 func decodeInto(object map[string]any, into any, at string) error {
 	f := fitter{wireName: fieldName}
 	f.fitStruct(object, reflect.ValueOf(into).Elem(), at)
-	for _, path := range f.unknown {
-		f.problem(path, "is no field that ECS knows")
+	var all refusal
+	for _, u := range f.unknown {
+		text := fmt.Sprintf("Unknown parameter in %s: %q (%s: is no field that ECS knows)", firstOf(parameter(u.in, at), "input"), u.key, u)
+		all = append(all, problem{class: paramValidationError, text: text})
 	}
-	return refuse(f.problems)
+	for _, p := range f.problems {
+		text := fmt.Sprintf("Invalid type for parameter %s (%s: %s)", parameter(p.field, at), p.field, p.text)
+		all = append(all, problem{class: paramValidationError, text: text})
+	}
+	return refuse(all)
+}
+
+// parameter is a path below at as botocore writes it: from the request on. A
+// network of the configuration becomes a part of the request.
+func parameter(path, at string) string {
+	within := strings.TrimPrefix(strings.TrimPrefix(path, at), ".")
+	if strings.HasSuffix(at, ".network_configuration") {
+		within = strings.TrimSuffix("networkConfiguration.awsvpcConfiguration."+within, ".")
+	}
+	return within
 }
 
 // fitter brings JSON values to the shape of one of the SDK's types. The SDK's
@@ -29,8 +45,13 @@ func decodeInto(object map[string]any, into any, at string) error {
 type fitter struct {
 	wireName func(field string) string
 	problems refusal
-	unknown  []string // paths of the keys that the type has not
+	unknown  []unknownField
 }
+
+// unknownField is a key that the type of its object has not.
+type unknownField struct{ in, key, meant string }
+
+func (u unknownField) String() string { return u.in + "." + u.key + u.meant }
 
 // fieldName is a field of the SDK as ECS's JSON calls it.
 func fieldName(field string) string {
@@ -56,7 +77,7 @@ func (f *fitter) fitStruct(object map[string]any, into reflect.Value, path strin
 		field, known := fields[key]
 		switch {
 		case !known:
-			f.unknown = append(f.unknown, within+alike(key, fields))
+			f.unknown = append(f.unknown, unknownField{path, key, alike(key, fields)})
 		case object[key] == nil:
 			delete(object, key)
 		default:

@@ -155,9 +155,10 @@ func TestEveryUnknownFieldIsNamed(t *testing.T) {
 			object["notAField"] = "x"
 			err := decodeInto(copyObject(whole), reflect.New(reflect.TypeOf(input).Elem()).Interface(), "request")
 			delete(object, "notAField")
-			want := "Parameter validation failed:\n" + path + ".notAField: is no field that ECS knows"
+			within := strings.TrimPrefix(strings.TrimPrefix(path, "request"), ".")
+			want := fmt.Sprintf("Parameter validation failed:\nUnknown parameter in %s: \"notAField\" (%s.notAField: is no field that ECS knows)", firstOf(within, "input"), path)
 			if strings.HasSuffix(path, "sharingStrategy") {
-				want = "Parameter validation failed:\n" + path + ": must have exactly one of its members"
+				want = fmt.Sprintf("Parameter validation failed:\nInvalid type for parameter %s (%s: must have exactly one of its members)", within, path)
 			}
 			if err == nil || err.Error() != want {
 				t.Errorf("said %v, want %s", err, want)
