@@ -145,11 +145,12 @@ func (s *Settings) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Explicit lists every recognised setting of Prefect's that is explicitly set,
 // in the order of Prefect's settings model, secrets in clear: the environment
-// that a flow run inherits from its worker.
+// that a flow run inherits from its worker. A text that is set to nothing is set.
 func (s *Settings) Explicit() []NameValue {
 	var all []NameValue
 	for _, k := range s.table {
-		if set := s.found[k.name]; set.text != "" {
+		set, given := s.found[k.name]
+		if set.text != "" || given && k.mayBeEmpty() {
 			all = append(all, NameValue{k.name, set.text})
 		}
 	}

@@ -245,7 +245,7 @@ level = "warning"
 		}},
 		"empty hides the profile": {machine{env: env("PREFECT_API_KEY="), files: map[string]string{
 			"~/.prefect/profiles.toml": "active = \"a\"\n[profiles.a]\nPREFECT_API_KEY = \"k\"\n",
-		}}, []NameValue{{"PREFECT_API_URL", "http://host:4200/api"}}},
+		}}, []NameValue{{"PREFECT_API_URL", "http://host:4200/api"}, {"PREFECT_API_KEY", ""}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, test.load(t).Explicit()); diff != "" {

@@ -70,7 +70,8 @@ func TestExplicitIsPrefects(t *testing.T) {
 			"PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30", "PREFECT_CLIENT_RETRY_EXTRA_CODES=504,500", "PREFECT_LOGGING_LEVEL=debug",
 			`PREFECT_CLIENT_CUSTOM_HEADERS={"b":"1","a":"2"}`, "PREFECT_LOGGING_EXTRA_LOGGERS=b,a", "PREFECT_TEST_SETTING=x",
 			"PREFECT_RESULTS_PERSIST_BY_DEFAULT=true", "PREFECT_LOCAL_STORAGE_PATH=/s", "PREFECT_PLUGINS_ALLOW=z,y", "PREFECT_FOO=1")},
-		"debug": {env: env("PREFECT_DEBUG_MODE=on", "PREFECT_LOGGING_LEVEL=ERROR", "PREFECT_INTERNAL_LOGGING_LEVEL=ERROR")},
+		"set to nothing": {env: env("PREFECT_API_KEY=", "PREFECT_UI_URL=", "PREFECT_LOGGING_EXTRA_LOGGERS=", "PREFECT_CLIENT_RETRY_EXTRA_CODES=", "PREFECT_API_SSL_CERT_FILE=")},
+		"debug":          {env: env("PREFECT_DEBUG_MODE=on", "PREFECT_LOGGING_LEVEL=ERROR", "PREFECT_INTERNAL_LOGGING_LEVEL=ERROR")},
 		"files": {env: env(), files: map[string]string{
 			".env":           "PREFECT_WORKER_PREFETCH_SECONDS='5'\nPREFECT_CLIENT_MAX_RETRIES=1 # one\n",
 			"prefect.toml":   "debug_mode = false\n[client]\nmax_retries = 2\nretry_jitter_factor = 0\n[logging]\nextra_loggers = ['b', 'a']\n",

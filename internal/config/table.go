@@ -27,6 +27,11 @@ const (
 	kindText    kind = "text"
 )
 
+// mayBeEmpty tells that nothing is a value of the setting.
+func (k known) mayBeEmpty() bool {
+	return k.kind == kindText || k.kind == kindSecret || k.kind == kindList
+}
+
 // known is one setting that Prefect recognises.
 type known struct {
 	name     string   // PREFECT_...
