@@ -33,6 +33,8 @@ var optionCases = []testCase{
 	{name: "cluster by name", run: `{"cluster": "blue"}`},
 	{name: "cluster by ARN", run: `{"cluster": "arn:aws:ecs:eu-central-1:123456789012:cluster/blue"}`},
 	{name: "empty cluster", run: `{"cluster": ""}`},
+	{name: "empty texts", run: `{"cluster": "", "family": "", "task_role_arn": "", "execution_role_arn": "", "vpc_id": "", "cloudwatch_logs_prefix": "", "container_name": "prefect"}`},
+	{name: "sizes that Fargate may have one day", run: `{"cpu": 65536, "memory": 524288}`},
 
 	{name: "launch type FARGATE", run: `{"launch_type": "FARGATE"}`},
 	{name: "launch type FARGATE_SPOT", run: `{"launch_type": "FARGATE_SPOT"}`},
@@ -50,7 +52,6 @@ var optionCases = []testCase{
 
 	{name: "vpc", run: `{"vpc_id": "vpc-2"}`},
 	{name: "vpc and network", run: `{"vpc_id": "vpc-1", "network_configuration": {"subnets": ["subnet-b"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}`},
-	{name: "vpc and network without subnets", run: `{"vpc_id": "vpc-1", "network_configuration": {"securityGroups": ["sg-1"]}}`},
 	{name: "vpc on EC2", run: `{"vpc_id": "vpc-2", "launch_type": "EC2"}`},
 	{name: "vpc with many subnets", run: `{"vpc_id": "vpc-9"}`, aws: func(a *fakeaws.Server) {
 		a.AddVPC("vpc-9", "subnet-z", "subnet-b", "subnet-a", "subnet-x", "subnet-c")

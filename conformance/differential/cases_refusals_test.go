@@ -43,6 +43,8 @@ var refusalCases = []testCase{
 	{name: "vpc that does not exist", run: `{"vpc_id": "vpc-nope"}`, refused: true},
 	{name: "vpc without subnets", run: `{"vpc_id": "vpc-3"}`, refused: true, aws: func(a *fakeaws.Server) { a.AddVPC("vpc-3") }},
 	{name: "no default vpc", refused: true, aws: func(a *fakeaws.Server) { a.DefaultVPC("") }},
+	{name: "network without subnets", run: `{"vpc_id": "vpc-1", "network_configuration": {"securityGroups": ["sg-1"]}}`, refused: true},
+	{name: "network with an unknown field", run: `{"vpc_id": "vpc-1", "network_configuration": {"subnets": ["subnet-a"], "subnet": "x"}}`, refused: true},
 	{name: "subnets of another vpc", run: `{"vpc_id": "vpc-1", "network_configuration": {"subnets": ["subnet-c", "subnet-a"]}}`, refused: true},
 	{name: "registration denied", refused: true, aws: func(a *fakeaws.Server) {
 		a.Fail("RegisterTaskDefinition", fakeaws.Fault{Code: "AccessDeniedException", Message: "User: x is not authorized to perform: ecs:RegisterTaskDefinition", Times: -1})

@@ -3,9 +3,11 @@
 package differential
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -69,14 +71,15 @@ func assess(t *testing.T, c *testCase, r *report, p, f outcome) {
 	case f.gaveUp():
 		t.Errorf("faber gave up a run that Python launches: %s %q", f.state, f.message)
 	case p.gaveUp():
-		i := slices.IndexFunc(mends, func(m mend) bool { return m.python.MatchString(p.message) })
+		i := slices.IndexFunc(mends, func(m mend) bool { return m.python != nil && m.python.MatchString(p.message) })
 		if i < 0 || !c.generated && c.mended != mends[i].name {
 			t.Errorf("faber launched a run that Python gives up: %s %q", p.state, p.message)
 			assessBodies(t, c, r, p, f)
-			return
+			break
 		}
-		r.count(&r.mends[i])
-		r.count(&r.mended)
+		r.mended(i)
+	case c.mended == overrideMend:
+		assessOverride(t, c, r, p, f)
 	default:
 		if c.refused || c.mended != "" {
 			t.Errorf("both workers launched the run, which the table says is refused")
@@ -93,6 +96,31 @@ func assess(t *testing.T, c *testCase, r *report, p, f outcome) {
 			t.Logf("faber's log\n%s", f.log)
 		}
 	}
+}
+
+// assessOverride is for a template that names no override for the container which
+// executes the run: what Python's worker launches cannot know its run, and faber's
+// request is the same but for that override.
+func assessOverride(t *testing.T, c *testCase, r *report, p, f outcome) {
+	t.Helper()
+	if len(p.launched) != 1 || len(f.launched) != 1 {
+		t.Fatalf("RunTask: python %d, faber %d calls", len(p.launched), len(f.launched))
+	}
+	if bytes.Contains(p.launched[0], []byte("PREFECT__FLOW_RUN_ID")) {
+		t.Errorf("Python's task knows its run: %s", p.launched[0])
+	}
+	j, err := judge(f.facts, "RunTask", p.launched[0], f.launched[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range j.unexplained {
+		if !strings.HasPrefix(d.path, "$.overrides.containerOverrides[name=prefect].") && d.path != "$.overrides.containerOverrides" {
+			t.Errorf("RunTask %s", d)
+		}
+	}
+	p.launched, f.launched = nil, nil
+	assessBodies(t, c, r, p, f)
+	r.mended(slices.IndexFunc(mends, func(m mend) bool { return m.name == overrideMend }))
 }
 
 func assessRefusal(t *testing.T, r *report, p, f outcome) {

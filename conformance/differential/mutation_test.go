@@ -102,7 +102,7 @@ func instead(value any) []any {
 	case string:
 		return []any{v + "x", "x" + v, swapLast(v), nil, []any{v}, map[string]any{"v": v}}
 	case json.Number:
-		return []any{json.Number(v.String() + "0"), json.Number(v.String() + ".0"), v.String(), nil}
+		return []any{json.Number("1" + v.String()), json.Number(v.String() + ".0"), v.String(), nil}
 	case bool:
 		return []any{!v, fmt.Sprint(v), nil}
 	case nil:

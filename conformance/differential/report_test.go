@@ -14,7 +14,7 @@ type report struct {
 	mu       sync.Mutex
 	launched int // cases that both workers launched
 	refused  int // cases that both workers gave up
-	mended   int // cases that faber alone launched
+	alone    int // cases that faber alone launched
 	bodies   map[string]int
 	fields   int
 	rules    []int // how often each was used
@@ -57,11 +57,19 @@ func (r *report) count(counter *int) {
 	*counter++
 }
 
-func (r *report) cases() int { return r.launched + r.refused + r.mended }
+// mended counts a case that faber alone launched.
+func (r *report) mended(mend int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mends[mend]++
+	r.alone++
+}
+
+func (r *report) cases() int { return r.launched + r.refused + r.alone }
 
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d cases: %d launched by both workers, %d refused by both, %d launched by faber alone\n", r.cases(), r.launched, r.refused, r.mended)
+	fmt.Fprintf(&b, "%d cases: %d launched by both workers, %d refused by both, %d launched by faber alone\n", r.cases(), r.launched, r.refused, r.alone)
 	fmt.Fprintf(&b, "%d fields compared in %d RegisterTaskDefinition and %d RunTask bodies\n", r.fields, r.bodies["RegisterTaskDefinition"], r.bodies["RunTask"])
 	fmt.Fprintf(&b, "%d allowed differences of bodies:\n", len(rules))
 	for i, rule := range rules {

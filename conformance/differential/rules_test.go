@@ -35,6 +35,11 @@ func without(path string) func(leaves) bool {
 	return func(python leaves) bool { return python.at(path) == absent }
 }
 
+// is tells that Python's body has that value.
+func is(path, value string) func(leaves) bool {
+	return func(python leaves) bool { return python.at(path) == value }
+}
+
 var hash = regexp.MustCompile(`^"[0-9a-f]{64}"$`)
 
 // rules are all differences that bodies may have.
@@ -56,6 +61,16 @@ var rules = []rule{
 		"RunTask", "$.startedBy", without("$.startedBy"),
 		func(f facts, _, faber string) bool { return faber == quote("faber/"+f.pool) },
 		"It is the one filter by which ListTasks finds the pool's tasks, for the worker that takes over. A startedBy of the user's stays.",
+	},
+	{
+		"RunTask", "$.cluster", is("$.cluster", `""`),
+		func(_ facts, _, faber string) bool { return faber == absent },
+		"A cluster without a name is the default one.",
+	},
+	{
+		"RunTask", "$.overrides.taskRoleArn", is("$.overrides.taskRoleArn", `""`),
+		func(_ facts, _, faber string) bool { return faber == absent },
+		"A role without a name is none.",
 	},
 	{
 		"RunTask", "$.tags[key=faber/claim].value", always,
@@ -119,28 +134,53 @@ var wordings = []wording{
 		"",
 	},
 	{
-		"a hint follows", follows,
-		"Class and text are Python's; what to do about it follows.",
+		"more follows", follows,
+		"Class and text are Python's; where, and what to do about it, comes behind.",
 	},
 	{
-		"pydantic's report, cut", func(python, faber string) bool { return follows(cutReport(python), faber) },
-		"Of pydantic's report the class, the field and its message are there; the Python types and the URL of pydantic's documentation are left out.",
+		"pydantic's report", reportOf("ValidationError: ", pydanticNoise),
+		"Class, field and message are pydantic's; its Python types and the URL of its documentation are left out.",
+	},
+	{
+		"botocore's report", reportOf("ParamValidationError: ", botocoreNoise),
+		"Class and parameter are botocore's; its Python types and its list of all parameters are left out.",
+	},
+	{
+		"before AWS is asked", func(python, faber string) bool {
+			return strings.Contains(python, "Fargate only supports network mode") && strings.HasPrefix(faber, refusal+"ValueError: Found network mode 'host' which is not compatible with launch type 'FARGATE'.")
+		},
+		"A definition that is made here is held to the rules that Python's worker has for it before it is registered, not after.",
 	},
 }
 
-// follows tells that faber's text is Python's with more sentences behind it.
+// follows tells that faber's text is Python's with more behind it.
 func follows(python, faber string) bool {
 	rest, ok := strings.CutPrefix(faber, strings.TrimSuffix(python, "."))
-	return ok && len(rest) > 2 && (strings.HasPrefix(rest, ". ") || strings.HasPrefix(rest, ".\n") || rest[0] == '\n')
+	return ok && strings.ContainsAny(rest[:min(1, len(rest))], ".\n(") || ok && strings.HasPrefix(rest, " (")
 }
 
-var reportNoise = regexp.MustCompile(`(?s) \[type=[a-z_]+, input_value=.*?, input_type=\w+\]\n    For further information visit https://errors\.pydantic\.dev/\S+`)
+var (
+	pydanticNoise = regexp.MustCompile(`(?s) \[type=[a-z_]+, input_value=.*?, input_type=\w+\]\n    For further information visit https://errors\.pydantic\.dev/\S+`)
+	botocoreNoise = regexp.MustCompile(`(, value: .*, type: <class '\w+'>, valid types: .*|, must be one of: .*)`)
+)
 
-func cutReport(message string) string {
-	if !strings.HasPrefix(message, refusal+"ValidationError: ") {
-		return message
+// reportOf tells that both are a report of the same class, and that each line of
+// Python's begins one of faber's, in the same order, once the noise is taken out.
+func reportOf(class string, noise *regexp.Regexp) func(python, faber string) bool {
+	return func(python, faber string) bool {
+		if !strings.HasPrefix(python, refusal+class) {
+			return false
+		}
+		lines := strings.Split(faber, "\n")
+		for _, want := range strings.Split(noise.ReplaceAllString(python, ""), "\n") {
+			at := slices.IndexFunc(lines, func(line string) bool { return line == want || strings.HasPrefix(line, want+" (") })
+			if at < 0 {
+				return false
+			}
+			lines = lines[at+1:]
+		}
+		return true
 	}
-	return reportNoise.ReplaceAllString(message, "")
 }
 
 // wordingOf is the first wording that allows faber's message.
@@ -152,7 +192,7 @@ func wordingOf(python, faber string) int {
 // request that AWS (or botocore, before it) refuses, or stumbles itself.
 type mend struct {
 	name   string
-	python *regexp.Regexp // what Python's worker says
+	python *regexp.Regexp // what Python's worker says; nil: it says nothing
 	reason string
 }
 
@@ -165,6 +205,8 @@ const (
 	nullTagsMend   = "tags of null"
 	keyMend        = "key secret without a key"
 	containerMend  = "container without a name"
+	externalMend   = "definition for EXTERNAL"
+	overrideMend   = "no override for the run's container"
 )
 
 var mends = []mend{
@@ -199,5 +241,13 @@ var mends = []mend{
 	{
 		containerMend, regexp.MustCompile(`Container\.name should not be null or empty`),
 		"A container whose name is null is one without a name, and gets it.",
+	},
+	{
+		externalMend, regexp.MustCompile(`Task definition does not have 'FARGATE' in 'requiresCompatibilities' and cannot be used with launch type 'EXTERNAL'`),
+		"A definition that was made for EXTERNAL instances is good for them.",
+	},
+	{
+		overrideMend, nil,
+		"Without an override the container is told neither its flow run nor what to execute: Python's worker starts a task that does nothing.",
 	},
 }
