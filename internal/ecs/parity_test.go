@@ -94,12 +94,14 @@ func TestTheFirstContainerThatIsNotEmpty(t *testing.T) {
 	}
 }
 
-func TestEachVariableOnce(t *testing.T) {
+// TestTheJobsVariablesWin holds, too, that a name which the template has twice is
+// sent twice, as Prefect's worker sends it: the container takes the last.
+func TestTheJobsVariablesWin(t *testing.T) {
 	variable := func(name, value string) map[string]any { return map[string]any{"name": name, "value": value} }
 	job := testJob()
 	job.Env = []launch.EnvVar{{Name: "Z", Value: "job"}, {Name: "A", Value: "job"}}
 	got := jobEnvironment([]any{variable("X", "1"), variable("A", "template"), variable("Y", "1"), variable("X", "2")}, job, map[string]bool{})
-	want := []any{variable("Y", "1"), variable("X", "2"), variable("Z", "job"), variable("A", "job")}
+	want := []any{variable("X", "1"), variable("Y", "1"), variable("X", "2"), variable("Z", "job"), variable("A", "job")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -184,21 +184,16 @@ func (c *configuration) normaliseOverride(container map[string]any, index int) e
 	return nil
 }
 
-// jobEnvironment is the templated environment under the job's, each name once.
+// jobEnvironment is the templated environment under the job's.
 // What reaches the container as a secret is in neither.
 func jobEnvironment(templated any, job launch.Job, handedOver map[string]bool) []any {
 	inJob := map[string]bool{}
 	for _, variable := range job.Env {
 		inJob[variable.Name] = true
 	}
-	variables := objects(templated)
-	last := map[string]int{}
-	for i, variable := range variables {
-		last[stringField(variable, "name")] = i
-	}
 	var out []any
-	for i, variable := range variables {
-		if name := stringField(variable, "name"); !inJob[name] && !handedOver[name] && last[name] == i {
+	for _, variable := range objects(templated) {
+		if name := stringField(variable, "name"); !inJob[name] && !handedOver[name] {
 			out = append(out, variable)
 		}
 	}
