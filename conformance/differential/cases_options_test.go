@@ -16,6 +16,7 @@ var optionCases = []testCase{
 	{name: "cpu and memory of null", deployment: `{"cpu": 512, "memory": 1024}`, run: `{"cpu": null, "memory": null}`, mended: typesMend},
 	{name: "run over deployment", deployment: `{"cpu": 512, "memory": 2048, "image": "a"}`, run: `{"cpu": 1024}`},
 
+	{name: "cpu and memory as fractions", run: `{"cpu": 512.0, "memory": 1024.0}`, mended: typesMend},
 	{name: "image", run: `{"image": "registry.example/flows:1.2@sha256:0123"}`},
 	{name: "image of null", run: `{"image": null}`, mended: imageMend},
 	{name: "empty image", run: `{"image": ""}`, mended: imageMend},
@@ -46,12 +47,14 @@ var optionCases = []testCase{
 	{name: "capacity providers", run: `{"capacity_provider_strategy": [{"capacityProvider": "spare", "weight": 2, "base": 1}, {"capacityProvider": "FARGATE", "weight": 1, "base": 0}]}`},
 	{name: "capacity providers on EC2", run: `{"launch_type": "EC2", "capacity_provider_strategy": [{"capacityProvider": "asg", "weight": 1, "base": 0}]}`},
 	{name: "capacity providers of EXTERNAL", run: `{"launch_type": "EXTERNAL", "capacity_provider_strategy": [{"capacityProvider": "cp", "weight": 1, "base": 0}]}`},
+	{name: "capacity providers as text", run: `{"capacity_provider_strategy": [{"capacityProvider": "spare", "weight": "2", "base": "1"}]}`, mended: typesMend},
 	{name: "no capacity providers", run: `{"capacity_provider_strategy": []}`},
 
 	{name: "roles", run: `{"task_role_arn": "arn:aws:iam::123456789012:role/task", "execution_role_arn": "arn:aws:iam::123456789012:role/exec"}`},
 
 	{name: "vpc", run: `{"vpc_id": "vpc-2"}`},
 	{name: "vpc and network", run: `{"vpc_id": "vpc-1", "network_configuration": {"subnets": ["subnet-b"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}}`},
+	{name: "vpc and network on EC2", run: `{"launch_type": "EC2", "vpc_id": "vpc-nope", "network_configuration": {"subnets": ["subnet-x"]}}`},
 	{name: "vpc on EC2", run: `{"vpc_id": "vpc-2", "launch_type": "EC2"}`},
 	{name: "vpc with many subnets", run: `{"vpc_id": "vpc-9"}`, aws: func(a *fakeaws.Server) {
 		a.AddVPC("vpc-9", "subnet-z", "subnet-b", "subnet-a", "subnet-x", "subnet-c")
@@ -88,6 +91,8 @@ var optionCases = []testCase{
 	{name: "definition by family and revision", run: `{"task_definition_arn": "shared:1", "command": "x"}`, aws: twoRevisions},
 	{name: "definition with another container", run: `{"task_definition_arn": "odd:1", "env": {"A": "1"}}`, aws: oddFamily},
 	{name: "definition with another container, named", run: `{"task_definition_arn": "odd:1", "container_name": "second", "env": {"A": "1"}}`, aws: oddFamily},
+	{name: "definition and key secret", run: `{"task_definition_arn": "shared:1", "prefect_api_key_secret_arn": "arn:k"}`, aws: sharedFamily, env: map[string]string{"PREFECT_API_KEY": "pnu_0123456789"}},
+	{name: "definition and logs", run: `{"task_definition_arn": "logging:1", "configure_cloudwatch_logs": true}`, aws: loggingFamily},
 	{name: "definition and deregister", run: `{"task_definition_arn": "shared:1", "auto_deregister_task_definition": true}`, aws: sharedFamily},
 }
 
@@ -99,6 +104,14 @@ func sharedFamily(a *fakeaws.Server) {
 		"requiresCompatibilities": []any{"FARGATE"},
 		"containerDefinitions":    []any{map[string]any{"name": "prefect", "image": "prefecthq/prefect:3.8.8-python3.11", "essential": true, "environment": []any{}, "mountPoints": []any{}, "cpu": 0}},
 		"compatibilities":         []any{"EC2", "FARGATE"}, "volumes": []any{}, "placementConstraints": []any{},
+	})
+}
+
+// loggingFamily has an execution role and logs of its own.
+func loggingFamily(a *fakeaws.Server) {
+	a.PutDefinition(map[string]any{
+		"family": "logging", "cpu": "256", "memory": "512", "networkMode": "awsvpc", "requiresCompatibilities": []any{"FARGATE"}, "executionRoleArn": "arn:e",
+		"containerDefinitions": []any{map[string]any{"name": "prefect", "image": "i"}},
 	})
 }
 

@@ -31,6 +31,9 @@ func templateWith(parts ...string) string {
 	return `{"job_configuration": {` + strings.Join(all, ", ") + `}, "variables": ` + baseVariables + `}`
 }
 
+// jobConfiguration is the base's alone.
+func jobConfiguration() string { return "{" + strings.Join(baseParts, ", ") + "}" }
+
 // templateCases are pools whose template is not prefect-aws's own: older ones,
 // and what users make of them.
 var templateCases = []testCase{
@@ -91,6 +94,16 @@ var templateCases = []testCase{
 	{name: "template with a definition by ARN alone", template: templateWith(`"task_definition": {}`, `"task_run_request": {"taskDefinition": "{{ task_definition_arn }}", "overrides": {"containerOverrides": [{"environment": "{{ env }}"}]}}`), run: `{"task_definition_arn": "odd:1"}`, aws: oddFamily},
 	{name: "template with mixed text", template: templateWith(`"task_definition": {"family": "f-{{ team }}-{{ number }}", "containerDefinitions": [{"name": "prefect", "image": "{{ repo }}:{{ tag }}", "environment": [{"name": "N", "value": "{{ number }}/{{ flag }}/{{ none }}/{{ list }}/{{ map }}/{{ float }}"}]}]}`), run: `{"team": "data", "number": 7, "repo": "r", "flag": true, "none": null, "list": [1, "a'b", true, null], "map": {"k": [1.0, {}]}, "float": 1e16}`},
 	{name: "template with paths", template: templateWith(`"task_definition": {"family": "{{ settings.family }}", "containerDefinitions": [{"name": "prefect", "image": "{{ settings.images[1].name }}"}]}`), run: `{"settings": {"family": "deep", "images": [{"name": "no"}, {"name": "yes"}]}}`},
+	{name: "template without variables", template: `{"job_configuration": ` + jobConfiguration() + `}`, refused: true},
+	{name: "template without properties", template: `{"job_configuration": ` + jobConfiguration() + `, "variables": {"type": "object"}}`, run: `{"launch_type": "FARGATE", "cpu": 256}`},
+	{name: "template with a command of its own", template: templateWith(`"command": ["a", "b"]`), refused: true},
+	{name: "template with a command in the override", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": [{"name": "prefect", "command": ["a", "b"], "environment": "{{ env }}"}]}}`)},
+	{name: "template with one variable twice", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "overrides": {"containerOverrides": [{"name": "prefect", "environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "PREFECT__FLOW_NAME", "value": "x"}]}]}}`)},
+	{name: "template with one tag twice", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "tags": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}], "overrides": {"containerOverrides": [{"environment": "{{ env }}"}]}}`), mended: tagsMend},
+	{name: "template with tags of numbers", template: templateWith(`"task_run_request": {"launchType": "FARGATE", "tags": [{"key": "a", "value": 1}], "overrides": {"containerOverrides": [{"environment": "{{ env }}"}]}}`), mended: nullTagsMend},
+	{name: "template with an object for the definition's environment", template: templateWith(`"task_definition": {"containerDefinitions": [{"name": "prefect", "image": "i", "environment": "{{ env }}"}]}`), run: `{"env": {"A": "1"}}`, refused: true},
+	{name: "template with a path in text", template: templateWith(`"task_definition": {"family": "f-{{ env.A }}-{{ labels.team }}{{ env.NOPE }}", "containerDefinitions": [{"name": "prefect", "image": "i"}]}`), run: `{"env": {"A": 1}, "labels": {"team": "t"}}`},
+	{name: "template with odd braces", template: templateWith(`"task_definition": {"family": "a{{family}}b", "containerDefinitions": [{"name": "prefect", "image": "{{ not closed", "dockerLabels": {"a": "{{ two words }}", "b": "{{{ image }}}", "c": "{{ }}", "d": "}} {{", "e": "{{\tfamily\n}}"}}]}`), run: `{"family": "f", "image": "i"}`},
 	{name: "template with unknown keys", template: templateWith(`"no_such_key": {"a": "{{ b }}"}`, `"stream_output": true`, `"task_start_timeout_seconds": 300`, `"task_watch_poll_interval": 5`)},
 	{name: "template with nulls", template: templateWith(`"task_run_request": {"launchType": null, "cluster": null, "tags": null, "networkConfiguration": null}`), mended: nullTagsMend},
 }

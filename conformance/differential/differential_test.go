@@ -46,7 +46,7 @@ func TestDifferential(t *testing.T) {
 			})
 		}
 	})
-	t.Run("mutations", func(t *testing.T) { testMutations(t, r.kept) })
+	t.Run("mutations", func(t *testing.T) { testMutations(t, r.kept, r.cases() == len(cases)) })
 	t.Log("\n" + r.String())
 	if r.cases() == len(cases) { // else some were not asked for, or failed
 		r.check(t)
@@ -89,6 +89,9 @@ func assess(t *testing.T, c *testCase, r *report, p, f outcome) {
 		}
 		assessBodies(t, c, r, p, f)
 		r.count(&r.launched)
+		if c.generated {
+			r.count(&r.drawn)
+		}
 	}
 	if t.Failed() {
 		t.Logf("job variables\ndeployment %s\nrun        %s", c.deployment, c.run)

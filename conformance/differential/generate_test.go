@@ -208,7 +208,7 @@ func (g generator) labels() string {
 // pieces are what odd texts are made of.
 var pieces = []string{
 	"a", "B", "7", " ", "-", "_", ".", "'", `"`, "`", `\`, "$", "%", "#", "=", "+", "@", ":", "(", "]", "{", "}}", "🦊", "👩‍👩‍👧", "é", "e\u0301", "ß", "Ω", "ﬁ", "½", "２", "日本", "שלום",
-	"\u200d", "\u00a0", "\u2028", "1,234", "flow", "true", "None", "{{ x }}", "$HOME", "%s", "null",
+	"\u200d", "\u00a0", "\u2028", "1,234", "flow", "true", "None", "{{ x }}", "$HOME", "%s", "null", "&amp;", "&#65;", "<b>", "a/b",
 }
 
 // odd is a text that is hard to get right.

@@ -15,6 +15,7 @@ type report struct {
 	launched int // cases that both workers launched
 	refused  int // cases that both workers gave up
 	alone    int // cases that faber alone launched
+	drawn    int // generated cases that both workers launched
 	bodies   map[string]int
 	fields   int
 	rules    []int // how often each was used
@@ -69,7 +70,7 @@ func (r *report) cases() int { return r.launched + r.refused + r.alone }
 
 func (r *report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d cases: %d launched by both workers, %d refused by both, %d launched by faber alone\n", r.cases(), r.launched, r.refused, r.alone)
+	fmt.Fprintf(&b, "%d cases: %d launched by both workers, %d refused by both, %d launched by faber alone; of %d generated ones both launched %d\n", r.cases(), r.launched, r.refused, r.alone, *generated, r.drawn)
 	fmt.Fprintf(&b, "%d fields compared in %d RegisterTaskDefinition and %d RunTask bodies\n", r.fields, r.bodies["RegisterTaskDefinition"], r.bodies["RunTask"])
 	fmt.Fprintf(&b, "%d allowed differences of bodies:\n", len(rules))
 	for i, rule := range rules {
@@ -103,6 +104,9 @@ func (r *report) check(t *testing.T) {
 		if r.mends[i] == 0 {
 			t.Errorf("no case uses the mend %q: take it out", m.name)
 		}
+	}
+	if r.drawn < *generated*3/4 {
+		t.Errorf("only %d of %d generated cases were launched by both workers: they should mostly be such", r.drawn, *generated)
 	}
 	if len(rules) >= 12 || len(mends) >= 12 {
 		t.Errorf("%d rules and %d mends: fewer than 12 of each are allowed", len(rules), len(mends))

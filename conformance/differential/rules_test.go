@@ -146,11 +146,23 @@ var wordings = []wording{
 		"Class and parameter are botocore's; its Python types and its list of all parameters are left out.",
 	},
 	{
-		"before AWS is asked", func(python, faber string) bool {
-			return strings.Contains(python, "Fargate only supports network mode") && strings.HasPrefix(faber, refusal+"ValueError: Found network mode 'host' which is not compatible with launch type 'FARGATE'.")
+		"at its cause", func(python, faber string) bool {
+			return slices.ContainsFunc(causes, func(c cause) bool { return c.python.MatchString(python) && strings.Contains(faber, c.faber) })
 		},
-		"A definition that is made here is held to the rules that Python's worker has for it before it is registered, not after.",
+		"faber looks at all it is going to send before it asks AWS, and names the place; Python's worker goes on until something gives way.",
 	},
+}
+
+// A cause is what Python's worker stumbles over, and what faber says of it.
+type cause struct {
+	python *regexp.Regexp
+	faber  string
+}
+
+var causes = []cause{
+	{regexp.MustCompile(`Fargate only supports network mode`), "ValueError: Found network mode 'host' which is not compatible with launch type 'FARGATE'."},
+	{regexp.MustCompile(`TypeError: string indices must be integers, not 'str'$`), "job_configuration.task_definition.containerDefinitions[0].environment: must be a list"},
+	{regexp.MustCompile(`ValueError: Subnets \{'0': 'subnet-a'\} not found`), "job_configuration.network_configuration.subnets: must be a list"},
 }
 
 // follows tells that faber's text is Python's with more behind it.
@@ -202,7 +214,7 @@ const (
 	familyMend     = "family that AWS refuses"
 	tagsMend       = "tags that AWS refuses"
 	launchTypeMend = "no launch type"
-	nullTagsMend   = "tags of null"
+	nullTagsMend   = "tags of other types"
 	keyMend        = "key secret without a key"
 	containerMend  = "container without a name"
 	externalMend   = "definition for EXTERNAL"
@@ -211,7 +223,7 @@ const (
 
 var mends = []mend{
 	{
-		typesMend, regexp.MustCompile(`Parameter validation failed:(\nInvalid type for parameter [\w.\[\]]+, value: (None|\d+), type: <class '(NoneType|str|int)'>, valid types: <class '(int|str)'>)+$`),
+		typesMend, regexp.MustCompile(`Parameter validation failed:(\nInvalid type for parameter [\w.\[\]]+, value: (None|[\d.]+), type: <class '(NoneType|str|int|float)'>, valid types: <class '(int|str)'>)+$`),
 		"What is written as text and is a number, or the other way round, has one meaning, and null has none; botocore wants the exact type.",
 	},
 	{
@@ -231,8 +243,8 @@ var mends = []mend{
 		"Without a launch type the request says FARGATE; the definition of Python's worker does not.",
 	},
 	{
-		nullTagsMend, regexp.MustCompile(`TypeError: 'NoneType' object is not iterable`),
-		"Tags of null are no tags.",
+		nullTagsMend, regexp.MustCompile(`TypeError: ('NoneType' object is not iterable|text must be str, bytes or bytearray, not int)`),
+		"Tags of null are no tags, and numbers are texts.",
 	},
 	{
 		keyMend, regexp.MustCompile(`KeyError: 'PREFECT_API_KEY'`),
