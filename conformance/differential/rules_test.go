@@ -184,7 +184,7 @@ func reportOf(class string, noise *regexp.Regexp) func(python, faber string) boo
 			return false
 		}
 		lines := strings.Split(faber, "\n")
-		for _, want := range strings.Split(noise.ReplaceAllString(python, ""), "\n") {
+		for want := range strings.SplitSeq(noise.ReplaceAllString(python, ""), "\n") {
 			at := slices.IndexFunc(lines, func(line string) bool { return line == want || strings.HasPrefix(line, want+" (") })
 			if at < 0 {
 				return false
