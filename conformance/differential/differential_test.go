@@ -5,7 +5,6 @@ package differential
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +12,6 @@ import (
 
 // lanes is how many cases run at the same time: each has a Python of its own.
 const lanes = 2
-
-var generated = flag.Int("generated", 200, "number of generated cases")
 
 // TestDifferential has both workers do all cases.
 func TestDifferential(t *testing.T) {

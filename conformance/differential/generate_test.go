@@ -4,13 +4,17 @@ package differential
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 )
 
-// seed makes the generated cases the same ones every time.
-const seed = 20261123
+// The generated cases are the same ones every time, unless others are asked for.
+var (
+	generated = flag.Int("generated", 200, "number of generated cases")
+	seed      = flag.Uint64("seed", 20261123, "seed of the generated cases")
+)
 
 // generator draws cases. What it draws is mostly what a user could have meant.
 type generator struct{ *rand.Rand }
@@ -21,7 +25,7 @@ func generateCases(n int) []testCase {
 	for i := range cases {
 		// A stream of its own for each, so that one case can be changed, or run
 		// alone, without the others changing.
-		g := generator{rand.New(rand.NewPCG(seed, uint64(i)))}
+		g := generator{rand.New(rand.NewPCG(*seed, uint64(i)))}
 		cases[i] = g.draw(fmt.Sprintf("generated %03d", i))
 	}
 	return cases
