@@ -15,11 +15,12 @@ const lanes = 2
 
 // TestDifferential has both workers do all cases.
 func TestDifferential(t *testing.T) {
+	executable := reference(t)
 	faber := buildFaber(t)
 	free := make(chan *lane, lanes)
 	var about *python
 	for range lanes {
-		l := newLane(t, faber)
+		l := newLane(t, executable, faber)
 		about = l.python
 		free <- l
 	}

@@ -37,8 +37,8 @@ type python struct {
 	Versions string          `json:"versions"`
 }
 
-// startPython starts the reference, in a directory of its own.
-func startPython(t *testing.T, home string) *python {
+// reference is the Python that has Prefect's own worker.
+func reference(t *testing.T) string {
 	t.Helper()
 	executable := os.Getenv(pythonEnv)
 	if executable == "" {
@@ -47,6 +47,12 @@ func startPython(t *testing.T, home string) *python {
 		}
 		t.Skipf("%s is not set: name a Python with prefect 3.8.8 and prefect-aws 0.7.12 to compare with Prefect's own worker", pythonEnv)
 	}
+	return executable
+}
+
+// startPython starts the reference, in a directory of its own.
+func startPython(t *testing.T, executable, home string) *python {
+	t.Helper()
 	script, err := filepath.Abs("reference.py")
 	if err != nil {
 		t.Fatal(err)
@@ -188,11 +194,11 @@ type lane struct {
 	aws     *door
 }
 
-func newLane(t *testing.T, faber string) *lane {
+func newLane(t *testing.T, reference, faber string) *lane {
 	t.Helper()
 	// The doors stay open until the reference has ended: it says goodbye to the API.
 	l := &lane{home: t.TempDir(), faber: faber, prefect: newDoor(t), aws: newDoor(t)}
-	l.python = startPython(t, l.home)
+	l.python = startPython(t, reference, l.home)
 	return l
 }
 
