@@ -37,7 +37,8 @@ type Launcher interface {
 	Describe(ctx context.Context, handles []Handle) ([]Observation, error)
 
 	// Find lists the live infrastructure started for a work pool, by any worker
-	// of this type, at any time.
+	// of this type, at any time, where the pool's configuration says and in every
+	// one of pool.Places.
 	Find(ctx context.Context, pool Pool) ([]Handle, error)
 
 	// Stop asks the infrastructure to end: SIGTERM, then SIGKILL after at most
@@ -78,6 +79,15 @@ type Templated interface {
 	SetTemplate(jobConfiguration map[string]any)
 }
 
+// MemoryLadder is what a Launcher also satisfies that can give a flow run more
+// memory after it ran out of it.
+type MemoryLadder interface {
+	// MemoryAfter is what the job would get after so many launches that ran out
+	// of memory, as it reads in a sentence ("4096 MiB"); false when its
+	// configuration has no such step.
+	MemoryAfter(job Job, outOfMemory int) (string, bool)
+}
+
 // Pool names the work pool that launched infrastructure belongs to.
 type Pool struct {
 	ID   string // UUID
@@ -87,6 +97,25 @@ type Pool struct {
 	// launcher reads from it where to look (for ECS: the cluster). It is set for
 	// Find; the pool of a Job has none, as the job has its own.
 	Configuration map[string]any
+	// Places are further places to look in, each as Placer names it: launches
+	// were begun there before the configuration changed.
+	Places []string
+}
+
+// Attempt says which launch of its flow run a job is, as the run's state history
+// tells. Both kinds of count start anew when somebody runs it again by hand.
+type Attempt struct {
+	// Number is 1 for the first launch; launches that were refused for want of
+	// capacity do not count.
+	Number int
+	// Last reports that the run is not launched again if this launch fails or is
+	// interrupted: it should go where neither is likely.
+	Last bool
+	// OutOfMemory is how many earlier launches ended for want of memory.
+	OutOfMemory int
+	// Rescheduled reports that the worker launches the run again when this launch
+	// is interrupted. The flow run's own process must not do so as well.
+	Rescheduled bool
 }
 
 // EnvVar is one environment variable of a job. Order is kept: it shows in the
@@ -105,6 +134,7 @@ type Job struct {
 	DeploymentID string // "" for a run without a deployment
 	Pool         Pool
 	WorkerName   string
+	Attempt      Attempt
 
 	// Configuration is the pool's job_configuration with every placeholder,
 	// block and variable resolved, in JSON types (map[string]any, []any, string,
@@ -177,6 +207,8 @@ type Exit struct {
 	Message string // what happened, one sentence, in the words users search for
 	Hint    string // what to do next, one sentence; "" when there is nothing to do
 	At      time.Time
+	// OutOfMemory reports that it was killed for its use of memory.
+	OutOfMemory bool
 }
 
 // Hint says that the infrastructure of a flow run may have changed.
