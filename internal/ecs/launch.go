@@ -30,7 +30,9 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	}
 	handle, err := l.launch(ctx, c, job)
 	if err != nil {
-		return launch.Handle{}, launchFailure(err, c, c.clusterOrDefault())
+		failure := launchFailure(err, c, c.clusterOrDefault())
+		failure.Unknown = failure.Kind == launch.FailureRetry && unknownOutcome(err)
+		return launch.Handle{}, failure
 	}
 	return handle, nil
 }
@@ -153,7 +155,10 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
 	}
 	run := func(ctx context.Context, input *awsecs.RunTaskInput, options ...func(*awsecs.Options)) (*awsecs.RunTaskOutput, error) {
-		return on.ecs.RunTask(ctx, input, append(options, sending(body))...)
+		// One try at a time: after a lost answer the next one's refusal must not look
+		// as if nothing had been started. Patience is the worker's.
+		once := func(o *awsecs.Options) { o.Retryer = aws.NopRetryer{} }
+		return on.ecs.RunTask(ctx, input, append(options, sending(body), once)...)
 	}
 	out, err := call(ctx, l.governor.runTask, run, input)
 	var conflict *types.ConflictException

@@ -257,6 +257,9 @@ type Failure struct {
 	Message string // what happened
 	Hint    string // what to do next
 	Err     error  // cause, may be nil
+	// Unknown reports that the call may have had its effect all the same: nobody
+	// may conclude from it that there is no infrastructure.
+	Unknown bool
 }
 
 // Error is the message alone; the hint is shown beside it.
