@@ -61,6 +61,9 @@ func (w *Worker) adoptOrphan(fetch, work context.Context, o orphan) (ours bool, 
 	}
 	if handle, ok := w.handleOf(o.run, nil); ok {
 		handle.ClaimID = o.claim.ID
+		if o.claim.Timestamp != nil {
+			handle.StartedAt = *o.claim.Timestamp
+		}
 		return w.adoptInfrastructure(fetch, work, o.run, handle), 0
 	}
 	return w.adoptLost(fetch, work, o), 0
