@@ -17,7 +17,10 @@ type modelHistory struct {
 	Workers     int
 	Limit       int
 	SubmitLimit int
-	Actions     []modelAction
+	// Alone is a history in which all trouble is that of the first run: the others
+	// must not notice.
+	Alone   bool `json:",omitempty"`
+	Actions []modelAction
 }
 
 // modelAction is one thing that somebody does, and the time after it.
@@ -88,6 +91,7 @@ var (
 	drawDo = rapid.SampledFrom([]string{
 		"run", "run", "run", "run", "wait", "fault", "fault", "fault", "kill", "start", "start", "cancel", "stop", "rename",
 		"api down", "cloud down", "deaf", "delete", "again", "hide", "hand-stop", "template", "undeploy", "foreign",
+		"pause", "junk", "night",
 	})
 	drawAction = rapid.Custom(func(t *rapid.T) modelAction {
 		a := modelAction{Do: drawDo.Draw(t, "do"), I: rapid.IntRange(0, 3).Draw(t, "i")}
@@ -107,15 +111,38 @@ var (
 		return a
 	})
 	drawHistory = rapid.Custom(func(t *rapid.T) modelHistory {
-		return modelHistory{
+		h := modelHistory{
 			Seed:        rapid.Uint64Range(1, 1000).Draw(t, "seed"),
 			Workers:     rapid.SampledFrom([]int{1, 2, 2, 3}).Draw(t, "workers"),
 			Limit:       rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "limit"),
 			SubmitLimit: rapid.SampledFrom([]int{64, 64, 1, 2}).Draw(t, "submit limit"),
+			Alone:       rapid.SampledFrom([]bool{false, false, false, false, true}).Draw(t, "alone"),
 			Actions:     rapid.SliceOfN(drawAction, 1, 24).Draw(t, "actions"),
 		}
+		if h.Alone {
+			h.confine()
+		}
+		return h
 	})
 )
+
+// confine makes all trouble that of the first run.
+func (h *modelHistory) confine() {
+	h.Limit, h.SubmitLimit = 0, 64
+	for i, a := range h.Actions {
+		switch a.Do {
+		case "fault":
+			f := *a.Fault
+			f.Run = 0
+			if f.How == modelKilled || f.How == modelDies {
+				f.How = modelHangs
+			}
+			h.Actions[i].Fault = &f
+		case "api down", "cloud down", "kill", "stop", "night", "pause", "template":
+			h.Actions[i].Do = "wait"
+		}
+	}
+}
 
 // do does one thing of a history.
 func (w *modelWorld) do(a modelAction) {
@@ -146,6 +173,13 @@ func (w *modelWorld) do(a modelAction) {
 		w.cloudDown = latest(w.cloudDown, time.Now().Add(a.D))
 	case "deaf":
 		w.deaf = latest(w.deaf, time.Now().Add(a.D))
+	case "pause":
+		w.server.pool.IsPaused = a.I%2 == 0
+	case "junk":
+		w.junk()
+	case "night":
+		w.night(a)
+		return
 	case "template":
 		w.server.setCluster([]string{"blue", "green"}[a.I%2])
 	case "run":
@@ -154,6 +188,28 @@ func (w *modelWorld) do(a modelAction) {
 		w.user(a)
 	}
 	w.mu.Unlock()
+}
+
+// night is when no worker lives for longer than ECS remembers anything. The caller
+// holds mu.
+func (w *modelWorld) night(a modelAction) {
+	for _, i := range w.incarnations {
+		i.kill()
+	}
+	w.mu.Unlock()
+	w.after(75 * time.Minute)
+	w.start(w.slots[a.I%len(w.slots)])
+}
+
+// junk are hints of nothing, of all tasks, and twice.
+func (w *modelWorld) junk() {
+	for _, i := range w.incarnations {
+		i.hint("blue::task-0")
+		for _, t := range w.cloud.tasks {
+			i.hint(t.pid)
+			i.hint(t.pid)
+		}
+	}
 }
 
 func (w *modelWorld) schedule(a modelAction) {
@@ -247,6 +303,7 @@ func (w *modelWorld) heal() {
 	w.mu.Lock()
 	now := time.Now()
 	w.note("* heal")
+	w.server.pool.IsPaused = false
 	w.healed, w.apiDown, w.cloudDown, w.deaf = now, now, now, now
 	lives := false
 	for _, s := range w.slots {
@@ -264,6 +321,9 @@ func (w *modelWorld) play() {
 		w.do(a)
 		w.after(a.Then)
 		w.mu.Lock()
+		if w.h.Alone {
+			w.checkOthers()
+		}
 		broken := len(w.violations) > 0
 		w.mu.Unlock()
 		if broken {

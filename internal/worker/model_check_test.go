@@ -24,6 +24,7 @@ const (
 	ruleIdle        = "a worker does not poll"
 	ruleUnfinished  = "a run does not end"
 	ruleOldClaim    = "launched under a claim that is over"
+	ruleOthers      = "a run waits for the trouble of another"
 	ruleRescheduled = "Scheduled again although its task is alive"
 )
 
@@ -167,7 +168,7 @@ func (w *modelWorld) ill(r *modelRun) (rule string, within time.Duration) {
 		if live != nil {
 			return "", 0
 		}
-		return ruleStranded, wellWithin
+		return ruleStranded, w.patience(r)
 	case r.StateType == prefect.StateScheduled:
 		if r.due.After(time.Now()) || !w.room() {
 			return "", 0
@@ -180,8 +181,45 @@ func (w *modelWorld) ill(r *modelRun) (rule string, within time.Duration) {
 	case !r.ours:
 		return "", 0
 	default:
-		return ruleStranded, wellWithin
+		return ruleStranded, w.patience(r)
 	}
+}
+
+// patience is what a run without a live task gets. A task that ECS has forgotten
+// before anybody saw it might be one that it does not know yet.
+func (w *modelWorld) patience(r *modelRun) time.Duration {
+	for _, t := range w.cloud.tasks {
+		if t.run == r.ID && t.lost {
+			return missingAge + wellWithin
+		}
+	}
+	return wellWithin
+}
+
+// checkOthers looks, while all trouble is that of the first run, whether others have
+// their way.
+func (w *modelWorld) checkOthers() {
+	for _, id := range w.server.order[min(1, len(w.server.order)):] {
+		r := w.server.runs[id]
+		idle := time.Since(*r.State.Timestamp)
+		switch {
+		case r.deleted, r.foreign, r.retryType == "in_process", r.StateName == "AwaitingConcurrencySlot":
+		case r.StateType == prefect.StateScheduled && time.Since(latest(*r.due, *r.State.Timestamp)) > time.Minute,
+			r.StateType == prefect.StatePending && idle > time.Minute && w.cloud.living(id) == nil && !w.unseen(id):
+			w.violate(ruleOthers, "%s is %s for %s", id, r.StateName, idle)
+		}
+	}
+}
+
+// unseen reports whether a task of the run has ended that ECS never told of, or not
+// for long.
+func (w *modelWorld) unseen(run string) bool {
+	for _, t := range w.cloud.tasks {
+		if t.run == run && (t.lost || time.Since(t.stopped) < time.Minute) {
+			return true
+		}
+	}
+	return false
 }
 
 // room reports whether a worker could take a run.
@@ -194,7 +232,7 @@ func (w *modelWorld) room() bool {
 	return false
 }
 
-// over reports whether every run has come to its end, or waits for its user.
+// quiet reports whether every run has come to its end, or waits for its user.
 func (w *modelWorld) quiet() bool {
 	for _, r := range w.server.runs {
 		if !r.deleted && !r.foreign && !r.StateType.Final() && r.StateType != prefect.StatePaused && r.told == "" {

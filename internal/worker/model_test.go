@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,6 +70,32 @@ func TestModel(t *testing.T) {
 	t.Logf("%d histories; after the faults nothing stood still for longer than %s (median %s)", len(waits), waits[len(waits)-1], waits[len(waits)/2])
 }
 
+// TestModelRegressions plays the histories that once broke a rule. What happens in
+// a worker at the same moment has no order, so each is played several times.
+func TestModelRegressions(t *testing.T) {
+	files, err := filepath.Glob("testdata/histories/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var h modelHistory
+			if err := json.Unmarshal(data, &h); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				if w := playHistory(t, h); len(w.violations) > 0 {
+					t.Fatalf("%s\n%s", w.violations[0], strings.Join(w.trace, "\n"))
+				}
+			}
+		})
+	}
+}
+
 // tell fails with the rule alone, so that a shrunk history breaks the same one, and
 // shows the story beside it.
 func tell(rt *rapid.T, w *modelWorld) {
@@ -75,4 +103,3 @@ func tell(rt *rapid.T, w *modelWorld) {
 	rt.Logf("story:\n%s", strings.Join(w.trace, "\n"))
 	rt.Fatalf("%s", w.violations[0])
 }
-

@@ -114,7 +114,7 @@ func (w *modelWorld) start(s *modelSlot) {
 	launcher := &modelLauncher{modelWorker: i}
 	worker, err := New(Options{
 		API: &modelAPI{i}, Launcher: launcher, Pool: "pool", Name: name,
-		Limit: w.h.Limit, SubmitLimit: w.h.SubmitLimit,
+		Limit: w.h.Limit, SubmitLimit: w.h.SubmitLimit, Prefetch: 10 * time.Second,
 	})
 	if err != nil {
 		panic(err)
