@@ -89,7 +89,7 @@ var (
 		}
 	})
 	drawDo = rapid.SampledFrom([]string{
-		"run", "run", "run", "run", "wait", "fault", "fault", "fault", "kill", "start", "start", "cancel", "stop", "rename",
+		"run", "run", "run", "run", "run", "wait", "fault", "fault", "fault", "fault", "fault", "kill", "start", "start", "cancel", "stop", "rename",
 		"api down", "cloud down", "deaf", "delete", "again", "hide", "hand-stop", "template", "undeploy", "foreign",
 		"pause", "junk", "night",
 	})
