@@ -111,7 +111,7 @@ func (w *Worker) openRuns(ctx context.Context, poolID string) ([]prefect.FlowRun
 	}
 	waiting, err := w.runsIn(ctx, poolID, map[string]any{"name": map[string]any{"any_": []string{"AwaitingRetry"}}})
 	for _, run := range waiting {
-		if run.StateType == prefect.StateScheduled && run.RetriesInProcess() && run.InfrastructurePID != "" {
+		if run.StateType == prefect.StateScheduled && run.RetriesInProcess() {
 			open = append(open, run)
 		}
 	}

@@ -217,7 +217,12 @@ func (w *Worker) endedBefore(ctx context.Context, o orphan) (launch.Handle, bool
 
 func (w *Worker) reportLost(work context.Context, o orphan) {
 	cause := fmt.Sprintf("Worker '%s', which had claimed the flow run, is gone, and no infrastructure of it is known any more.", o.owner)
-	if o.run.StateType == prefect.StatePending {
+	switch o.run.StateType {
+	case prefect.StateScheduled:
+		w.runLog(o.run.ID, slog.LevelWarn, "%s", noProcess)
+		w.letGo(work, o.run)
+		return
+	case prefect.StatePending:
 		w.giveBack(work, o.run, defeat{kind: defeatLost, claim: o.claim.ID, cause: cause})
 		return
 	}

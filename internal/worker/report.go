@@ -132,6 +132,9 @@ func (a *attempt) awaitPID() {
 	}
 }
 
+// noProcess is said of a run that waits for its next try in a process that is gone.
+const noProcess = "The process that was to retry the flow run has ended. The flow run goes back to its work pool."
+
 // settled says why there is nothing to report, or "" when there is.
 func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
 	switch {
@@ -144,7 +147,7 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 		w.explainCode(a)
 		return "final"
 	case run.StateType == prefect.StateScheduled && run.RetriesInProcess() && w.current(work, a, run):
-		w.runLog(run.ID, slog.LevelWarn, "The process that was to retry the flow run has ended. The flow run goes back to its work pool.")
+		w.runLog(run.ID, slog.LevelWarn, "%s", noProcess)
 		w.letGo(work, run)
 		return "rescheduled"
 	case run.StateType == prefect.StateScheduled, run.StateType == prefect.StatePaused:

@@ -233,11 +233,11 @@ func TestAdoptedInfrastructure(t *testing.T) {
 			id = adopt("w1", "ONLINE")(w, o)
 			w.launcher.forget("pid-1")
 		}, func(w *world) {
-			w.after(missingGap) // its run has begun: it was there, and two looks agree
+			w.after(4 * time.Minute)
 			if got := w.api.last(id).Name; got != "Running" {
 				t.Errorf("crashed too early: %s", got)
 			}
-			w.after(time.Minute)
+			w.after(4 * time.Minute)
 			if got := w.api.last(id).Name; got != "Crashed" {
 				t.Errorf("last state %s", got)
 			}

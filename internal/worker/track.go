@@ -298,7 +298,8 @@ func (w *Worker) note(work context.Context, a *attempt, o launch.Observation) {
 }
 
 // vouchFor looks at the run of infrastructure that was never seen and should be by
-// now: if the run has begun, it was there.
+// now: if the run is over, there is nothing to be patient for. That it runs proves
+// nothing: infrastructure may run and be unknown to its own API.
 func (w *Worker) vouchFor(ctx context.Context, a *attempt) {
 	a.mu.Lock()
 	doubtful := !a.seen && !a.missingSince.IsZero() && time.Since(a.missingSince) >= missingGap
@@ -307,7 +308,7 @@ func (w *Worker) vouchFor(ctx context.Context, a *attempt) {
 		return
 	}
 	run, err := w.api.ReadFlowRun(ctx, a.run.ID)
-	if err != nil || run.StateType != prefect.StateRunning && !run.StateType.Final() {
+	if err != nil || !run.StateType.Final() {
 		return
 	}
 	a.mu.Lock()
