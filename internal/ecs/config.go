@@ -46,6 +46,7 @@ type configuration struct {
 	deregister       bool
 	misshapen        bool // task_definition is there, and is no object
 	matchLatest      bool // the family's latest revision may be anybody's, if it is equal
+	relieved         bool // ECS found the overrides too long, however short they look from here
 }
 
 // userDefinition is the task definition that the user points at, "" when the

@@ -174,8 +174,11 @@ func (l *Launcher) Check(job launch.Job) error {
 		if err != nil {
 			problems = append(problems, err)
 		} else {
+			problems = append(problems, checkSize(c, b), c.checkDefinition(b.as("", false)))
+			if b, err = l.fitOverrides(c, job, b); err != nil {
+				return refuse(append(problems, c.checkNetwork(), err)...)
+			}
 			d = b.as("", false)
-			problems = append(problems, checkSize(c, b), c.checkDefinition(d))
 		}
 	}
 	problems = append(problems, c.checkNetwork())
@@ -186,6 +189,7 @@ func (l *Launcher) Check(job launch.Job) error {
 	if _, err := decodeRequest(request); err != nil {
 		problems = append(problems, err)
 	}
+	problems = append(problems, checkOverrides(request))
 	if tags, _ := request["tags"].([]any); len(tags) > maxTags {
 		problems = append(problems, fmt.Errorf("the task would have %d tags, and ECS allows %d: use fewer labels", len(tags), maxTags))
 	}
@@ -210,6 +214,9 @@ func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
 	if d.arn == "" {
 		b, err := l.buildDefinition(c, job, l.options.Region)
 		if err != nil {
+			return nil, err
+		}
+		if b, err = l.fitOverrides(c, job, b); err != nil {
 			return nil, err
 		}
 		p.TaskDefinition = b.shape
