@@ -26,6 +26,7 @@ type definition struct {
 	compatibilities []string
 	networkMode     string
 	executionRole   string
+	cpu, memory     any // of the task, as they are written
 	containers      []types.ContainerDefinition
 	moved           map[string]map[string]bool // variables that a container has from here instead of from the overrides
 }
@@ -92,6 +93,8 @@ func (b *built) as(arn string, fresh bool) *definition {
 		executionRole: aws.ToString(b.input.ExecutionRoleArn),
 		containers:    b.input.ContainerDefinitions,
 		moved:         b.moved,
+		cpu:           b.shape["cpu"],
+		memory:        b.shape["memory"],
 	}
 	for _, compatibility := range b.input.RequiresCompatibilities {
 		d.compatibilities = append(d.compatibilities, string(compatibility))

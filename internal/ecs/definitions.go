@@ -119,6 +119,8 @@ func definitionOf(t *types.TaskDefinition) *definition {
 		networkMode:   string(t.NetworkMode),
 		executionRole: aws.ToString(t.ExecutionRoleArn),
 		containers:    t.ContainerDefinitions,
+		cpu:           aws.ToString(t.Cpu),
+		memory:        aws.ToString(t.Memory),
 	}
 	for _, compatibility := range t.RequiresCompatibilities {
 		d.compatibilities = append(d.compatibilities, string(compatibility))

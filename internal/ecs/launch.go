@@ -157,7 +157,7 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	if err != nil {
 		return nil, refused(err, "Correct the job variables.")
 	}
-	for _, note := range c.attemptNotes(job, d, request) {
+	for _, note := range c.attemptNotes(job, d) {
 		job.Log(slog.LevelInfo, note)
 	}
 	return request, l.checkPlaintext(job, d, request)

@@ -98,11 +98,12 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 		}
 	}
 	orchestration["environment"] = jobEnvironment(orchestration["environment"], job, c.handedOver(d, name))
+	overrides["containerOverrides"] = asList(containers)
+	c.climb(overrides, job, d)
 	yieldOnSpot(request, orchestration, job, d)
 	for _, container := range containers {
 		dropMoved(container, d.moved[stringField(container, "name")])
 	}
-	overrides["containerOverrides"] = asList(containers)
 	return nil
 }
 

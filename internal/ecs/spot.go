@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,12 +47,16 @@ func leaveSpot(request map[string]any, job launch.Job) bool {
 }
 
 // attemptNotes say in which way a launch is other than the run's first one.
-func (c *configuration) attemptNotes(job launch.Job, d *definition, request map[string]any) []string {
+func (c *configuration) attemptNotes(job launch.Job, d *definition) []string {
 	var notes []string
 	asked := copyObject(c.request)
 	placeRequest(asked, d)
 	if leaveSpot(asked, job) {
 		notes = append(notes, "This is the flow run's last launch: it goes to FARGATE instead of FARGATE_SPOT, where no capacity is taken away.")
+	}
+	overrides, _ := asked["overrides"].(map[string]any)
+	if size, climbs := c.climbed(overrides, job, d); climbs {
+		notes = append(notes, fmt.Sprintf("Earlier launches of the flow run ran out of memory: it gets %d MiB now, by its %s.", size.memory, ladderKey))
 	}
 	return notes
 }
