@@ -32,6 +32,13 @@ func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configurat
 	if err := c.fits(b.as("", false)); err != nil { // before there is a revision that nobody can use
 		return nil, err
 	}
+	if b, err = l.fitOverrides(c, job, b); err != nil {
+		return nil, refused(err, tooLongHint)
+	}
+	if len(b.moved) > 0 && l.warned.first("moved "+owner(job)) {
+		job.Log(slog.LevelInfo, fmt.Sprintf("The environment is too long for the overrides of a task, of which ECS takes %d characters: "+
+			"what the runs of a deployment have in common is set in the task definition.", maxOverrides))
+	}
 	arn, fresh, err := l.register(ctx, on, c, b, job)
 	if err != nil {
 		return nil, err
@@ -112,6 +119,8 @@ func definitionOf(t *types.TaskDefinition) *definition {
 		networkMode:   string(t.NetworkMode),
 		executionRole: aws.ToString(t.ExecutionRoleArn),
 		containers:    t.ContainerDefinitions,
+		cpu:           aws.ToString(t.Cpu),
+		memory:        aws.ToString(t.Memory),
 	}
 	for _, compatibility := range t.RequiresCompatibilities {
 		d.compatibilities = append(d.compatibilities, string(compatibility))

@@ -64,7 +64,7 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 	}
 	began := time.Now()
 	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
-	if err != nil && l.forgetStale(err, on, c, definitionARN, began) {
+	if err != nil && (l.forgetStale(err, on, c, definitionARN, began) || c.relieveNow(err)) {
 		// The refused call had no effect, so the token is still free.
 		handle, _, err = l.tryLaunch(ctx, on, c, job)
 	}
@@ -90,6 +90,16 @@ func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definit
 	}
 }
 
+// relieveNow has the next try move variables into the definition, after ECS found
+// the overrides too long: how exactly it counts is not documented.
+func (c *configuration) relieveNow(err error) bool {
+	if c.relieved || c.userDefinition() != "" || !strings.Contains(strings.ToLower(errorMessage(err)), "container overrides length") || errorCode(err) == "" {
+		return false
+	}
+	c.relieved = true
+	return true
+}
+
 func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job) (_ launch.Handle, definitionARN string, _ error) {
 	d, err := l.definitionFor(ctx, on, c, job)
 	if err != nil {
@@ -106,6 +116,9 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	input, err := decodeRequest(request)
 	if err != nil {
 		return launch.Handle{}, d.arn, refused(err, "Correct task_run_request in the work pool's base job template.")
+	}
+	if err := checkOverrides(request); err != nil {
+		return launch.Handle{}, d.arn, refused(err, tooLongHint)
 	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
 	logRequest(job, "Task run request", request)
@@ -146,11 +159,14 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	if err != nil {
 		return nil, refused(err, "Correct the job variables.")
 	}
+	for _, note := range c.attemptNotes(job, d) {
+		job.Log(slog.LevelInfo, note)
+	}
 	return request, l.checkPlaintext(job, d, request)
 }
 
 func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any) (launch.Handle, error) {
-	body, err := json.Marshal(request)
+	body, err := encode(request)
 	if err != nil {
 		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
 	}

@@ -91,6 +91,8 @@ var (
 	_ launch.Launcher  = (*Launcher)(nil)
 	_ launch.Placer    = (*Launcher)(nil)
 	_ launch.Templated = (*Launcher)(nil)
+
+	_ launch.MemoryLadder = (*Launcher)(nil)
 )
 
 // place is where tasks were launched, and how they are seen.
@@ -167,17 +169,7 @@ func (l *Launcher) Check(job launch.Job) error {
 	if err != nil {
 		return err
 	}
-	var problems []error
-	d := &definition{arn: c.userDefinition()}
-	if d.arn == "" {
-		b, err := l.buildDefinition(c, job, "")
-		if err != nil {
-			problems = append(problems, err)
-		} else {
-			d = b.as("", false)
-			problems = append(problems, checkSize(c, b), c.checkDefinition(d))
-		}
-	}
+	d, problems := l.checkBuilt(c, job)
 	problems = append(problems, c.checkNetwork())
 	request, err := c.buildRequest(job, d)
 	if err != nil {
@@ -186,10 +178,32 @@ func (l *Launcher) Check(job launch.Job) error {
 	if _, err := decodeRequest(request); err != nil {
 		problems = append(problems, err)
 	}
+	if c.userDefinition() != "" { // else they were made to fit, or found not to
+		problems = append(problems, checkOverrides(request))
+	}
 	if tags, _ := request["tags"].([]any); len(tags) > maxTags {
 		problems = append(problems, fmt.Errorf("the task would have %d tags, and ECS allows %d: use fewer labels", len(tags), maxTags))
 	}
 	return refuse(problems...)
+}
+
+// checkBuilt makes the job's definition, as far as it is not the user's, and says
+// what is wrong with it.
+func (l *Launcher) checkBuilt(c *configuration, job launch.Job) (*definition, []error) {
+	d := &definition{arn: c.userDefinition()}
+	if d.arn != "" {
+		return d, []error{c.checkLadder(d)}
+	}
+	b, err := l.buildDefinition(c, job, "")
+	if err != nil {
+		return d, []error{err}
+	}
+	problems := []error{checkSize(c, b), c.checkDefinition(b.as("", false)), c.checkLadder(b.as("", false))}
+	fitted, err := l.fitOverrides(c, job, b)
+	if err != nil {
+		return b.as("", false), append(problems, err)
+	}
+	return fitted.as("", false), problems
 }
 
 // Preview is what a launch would send to ECS, as far as it is known without
@@ -210,6 +224,9 @@ func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
 	if d.arn == "" {
 		b, err := l.buildDefinition(c, job, l.options.Region)
 		if err != nil {
+			return nil, err
+		}
+		if b, err = l.fitOverrides(c, job, b); err != nil {
 			return nil, err
 		}
 		p.TaskDefinition = b.shape

@@ -123,6 +123,9 @@ type Attempt struct {
 type EnvVar struct {
 	Name  string
 	Value string
+	// OfRun reports that the value belongs to this run alone. A launcher that
+	// keeps a part of the environment for several runs leaves it out of that.
+	OfRun bool
 }
 
 // Job is one launch of one flow run, with everything resolved.

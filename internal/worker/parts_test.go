@@ -139,8 +139,8 @@ func TestEnvironmentOfARun(t *testing.T) {
 		Settings: []launch.EnvVar{{Name: "PREFECT_API_URL", Value: "u"}, {Name: "PREFECT_API_KEY", Value: "k"}, {Name: "PREFECT_HOME", Value: "h"}},
 	}}
 	s := &submission{
-		run: prefect.FlowRun{ID: "r", FlowID: "f"}, flow: prefect.Flow{Name: "flow"},
-		deployment: &prefect.Deployment{ID: "d", Name: "dep"},
+		run:  prefect.FlowRun{ID: "r", FlowID: "f", JobVariables: prefect.Document(`{"env": {"MINE": 1, "GONE": null}, "cpu": 512}`)},
+		flow: prefect.Flow{Name: "flow"}, deployment: &prefect.Deployment{ID: "d", Name: "dep"},
 	}
 	got := w.environment(s, &jobtemplate.Resolved{
 		Env:   []jobtemplate.EnvVar{{Name: "MINE", Value: "1"}, {Name: "PREFECT_API_URL", Value: "other"}},
@@ -154,7 +154,7 @@ func TestEnvironmentOfARun(t *testing.T) {
 		{Name: "PREFECT__FLOW_ID", Value: "f"},
 		{Name: "PREFECT__FLOW_NAME", Value: "flow"},
 		{Name: "PREFECT__DEPLOYMENT_ID", Value: "d"},
-		{Name: "MINE", Value: "1"},
+		{Name: "MINE", Value: "1", OfRun: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

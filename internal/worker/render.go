@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -104,8 +105,9 @@ func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []la
 		add("PREFECT__DEPLOYMENT_ID", s.deployment.ID)
 		add("PREFECT__DEPLOYMENT_NAME", s.deployment.Name)
 	}
+	ofRun := variablesOf(s.run.JobVariables)
 	for _, v := range resolved.Env {
-		add(v.Name, v.Value)
+		all = append(all, launch.EnvVar{Name: v.Name, Value: v.Value, OfRun: ofRun[v.Name]})
 	}
 	unset := make(map[string]bool)
 	for _, name := range resolved.Unset {
@@ -125,6 +127,20 @@ func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []la
 		env = append(env, v)
 	}
 	return env
+}
+
+// variablesOf are the environment variables that job variables set.
+func variablesOf(jobVariables prefect.Document) map[string]bool {
+	var of struct {
+		Env map[string]json.RawMessage `json:"env"`
+	}
+	names := map[string]bool{}
+	if json.Unmarshal(jobVariables, &of) == nil { // else rendering has said so
+		for name := range of.Env {
+			names[name] = true
+		}
+	}
+	return names
 }
 
 // labels are the labels of a run's infrastructure, and their names in the order of
