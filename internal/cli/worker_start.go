@@ -256,7 +256,7 @@ func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) 
 
 func (s *workerStart) ecsOptions(region string) ecs.Options {
 	options := ecs.Options{
-		Logger: s.log, Region: region,
+		Logger: s.log, Metrics: s.registry, Region: region,
 		SecretARN: s.flags.keySecretARN, AuthStringSecretARN: s.flags.authSecretARN,
 		RefusePlaintextCredentials: s.flags.refusePlaintext,
 	}

@@ -205,10 +205,10 @@ func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, c *configurati
 func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (string, error) {
 	input := *b.input
 	input.Tags = append(slices.Clip(input.Tags), types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
-	out, err := call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, &input)
+	out, err := on.ecs.RegisterTaskDefinition(ctx, &input)
 	if err != nil && errorCode(err) == "AccessDeniedException" && strings.Contains(errorMessage(err), "TagResource") {
 		l.logger.Warn("the worker may not tag task definitions: after each restart they are registered again", "hint", "grant the worker's role ecs:TagResource")
-		out, err = call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, b.input)
+		out, err = on.ecs.RegisterTaskDefinition(ctx, b.input)
 	}
 	if err != nil {
 		return "", err
@@ -218,7 +218,7 @@ func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (stri
 
 // describeDefinition reads a definition; nil when there is none.
 func (l *Launcher) describeDefinition(ctx context.Context, on *clients, name string) (*awsecs.DescribeTaskDefinitionOutput, error) {
-	out, err := call(ctx, l.governor.describeDefinition, on.ecs.DescribeTaskDefinition, &awsecs.DescribeTaskDefinitionInput{
+	out, err := on.ecs.DescribeTaskDefinition(ctx, &awsecs.DescribeTaskDefinitionInput{
 		TaskDefinition: aws.String(name),
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})

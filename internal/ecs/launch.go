@@ -16,6 +16,10 @@ import (
 	"faber/internal/launch"
 )
 
+// launchPatience is how long a launch waits for its turns at AWS. Then it says so,
+// and its place is kept for when it is called again.
+const launchPatience = 20 * time.Second
+
 // pidSeparator stands between cluster and task in an infrastructure_pid. ARNs
 // hold single colons.
 const pidSeparator = "::"
@@ -28,6 +32,9 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	if err != nil {
 		return launch.Handle{}, &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Hint: "Correct the job variables.", Err: err}
 	}
+	ctx = withCaller(ctx, caller{
+		queue: job.WorkQueue, deployment: job.DeploymentID, ticket: job.ClaimID, until: time.Now().Add(l.options.patience),
+	})
 	handle, err := l.launch(ctx, c, job)
 	if err != nil {
 		failure := launchFailure(err, c, c.clusterOrDefault())
@@ -176,7 +183,7 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 		once := func(o *awsecs.Options) { o.Retryer = aws.NopRetryer{} }
 		return on.ecs.RunTask(ctx, input, append(options, sending(body), once)...)
 	}
-	out, err := call(ctx, l.governor.runTask, run, input)
+	out, err := run(ctx, input)
 	var conflict *types.ConflictException
 	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
 		return l.adopt(ctx, on, c, job, conflict.ResourceIds[0])
@@ -197,7 +204,7 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 // has started.
 func (l *Launcher) adopt(ctx context.Context, on *clients, c *configuration, job launch.Job, id string) (launch.Handle, error) {
 	job.Log(slog.LevelInfo, fmt.Sprintf("ECS task '%s' was already created for this claim", id))
-	out, err := call(ctx, l.governor.describeTasks, on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 		Cluster: aws.String(c.clusterOrDefault()),
 		Tasks:   []string{id},
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"faber/internal/launch"
 )
@@ -52,6 +53,8 @@ type Options struct {
 	// one, and it is no mistake when it does not exist.
 	QueueOptional bool
 
+	Metrics prometheus.Registerer // of the calls to AWS; nil counts for nobody
+
 	// LoadConfig finds the machine's AWS configuration; nil is the SDK's way.
 	LoadConfig LoadConfig
 
@@ -59,14 +62,14 @@ type Options struct {
 	queueWait    time.Duration // before a missing queue is looked for again
 	queueBackoff time.Duration // the first pause after an error of the queue
 	extendEvery  time.Duration // how often messages are held back while the worker is busy
+	patience     time.Duration // of a launch that waits for its turn
 }
 
 // Launcher launches ECS tasks. Make one with New.
 type Launcher struct {
-	options  Options
-	logger   *slog.Logger
-	governor *governor
-	clients  *clientSets
+	options Options
+	logger  *slog.Logger
+	clients *clientSets
 
 	lookups    keyedLock
 	registered cache[string]      // by clients, family and hash: ARN
@@ -122,6 +125,7 @@ func New(o Options) (*Launcher, error) {
 	o.queueWait = cmp.Or(o.queueWait, missingQueueWait)
 	o.queueBackoff = cmp.Or(o.queueBackoff, firstQueueBackoff)
 	o.extendEvery = cmp.Or(o.extendEvery, extendEvery)
+	o.patience = cmp.Or(o.patience, launchPatience)
 	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
 		if arn != "" && !isSecretARN(arn) {
 			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
@@ -129,10 +133,12 @@ func New(o Options) (*Launcher, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Launcher{
-		options:    o,
-		logger:     o.Logger,
-		governor:   newGovernor(),
-		clients:    &clientSets{load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets}},
+		options: o,
+		logger:  o.Logger,
+		clients: &clientSets{
+			load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets},
+			govern: newGovernors(newCallMetrics(o.Metrics)),
+		},
 		registered: cache[string]{limit: maxDefinitions},
 		revisions:  cache[*definition]{limit: maxDefinitions},
 		networks:   cache[network]{limit: maxPlaces},
