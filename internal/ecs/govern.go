@@ -104,6 +104,7 @@ func (g *governors) takeTurn(ctx context.Context, in middleware.FinalizeInput, n
 		}
 	}
 	out, metadata, err := next.HandleFinalize(ctx, in)
+	noteTry(ctx, err)
 	throttle := isThrottle(err)
 	for i, b := range buckets {
 		// Which of its limits it was AWS does not say: the narrowest, which comes last.

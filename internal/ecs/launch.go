@@ -35,10 +35,11 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	ctx = withCaller(ctx, caller{
 		queue: job.WorkQueue, deployment: job.DeploymentID, ticket: job.ClaimID, until: time.Now().Add(l.options.patience),
 	})
-	handle, err := l.launch(ctx, c, job)
+	var tries outcome // of RunTask
+	handle, err := l.launch(ctx, c, job, &tries)
 	if err != nil {
 		failure := launchFailure(err, c, c.clusterOrDefault())
-		failure.Unknown = failure.Kind == launch.FailureRetry && unknownOutcome(err)
+		failure.Unknown = tries.unknown.Load()
 		return launch.Handle{}, failure
 	}
 	return handle, nil
@@ -59,7 +60,7 @@ func (c *configuration) askedCluster() string {
 	return c.cluster
 }
 
-func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job) (launch.Handle, error) {
+func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job, tries *outcome) (launch.Handle, error) {
 	on, err := l.clients.get(ctx, c.credentials)
 	if err != nil {
 		return launch.Handle{}, err
@@ -70,10 +71,10 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 		}
 	}
 	began := time.Now()
-	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
+	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job, tries)
 	if err != nil && (l.forgetStale(err, on, c, definitionARN, began) || c.relieveNow(err)) {
 		// The refused call had no effect, so the token is still free.
-		handle, _, err = l.tryLaunch(ctx, on, c, job)
+		handle, _, err = l.tryLaunch(ctx, on, c, job, tries)
 	}
 	return handle, err
 }
@@ -107,7 +108,7 @@ func (c *configuration) relieveNow(err error) bool {
 	return true
 }
 
-func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job) (_ launch.Handle, definitionARN string, _ error) {
+func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job, tries *outcome) (_ launch.Handle, definitionARN string, _ error) {
 	d, err := l.definitionFor(ctx, on, c, job)
 	if err != nil {
 		return launch.Handle{}, "", err
@@ -129,7 +130,7 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
 	logRequest(job, "Task run request", request)
-	handle, err := l.runTask(ctx, on, c, job, input, request)
+	handle, err := l.runTask(ctx, on, c, job, input, request, tries)
 	return handle, d.arn, err
 }
 
@@ -172,18 +173,12 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	return request, l.checkPlaintext(job, d, request)
 }
 
-func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any) (launch.Handle, error) {
+func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any, tries *outcome) (launch.Handle, error) {
 	body, err := encode(request)
 	if err != nil {
 		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
 	}
-	run := func(ctx context.Context, input *awsecs.RunTaskInput, options ...func(*awsecs.Options)) (*awsecs.RunTaskOutput, error) {
-		// One try at a time: after a lost answer the next one's refusal must not look
-		// as if nothing had been started. Patience is the worker's.
-		once := func(o *awsecs.Options) { o.Retryer = aws.NopRetryer{} }
-		return on.ecs.RunTask(ctx, input, append(options, sending(body), once)...)
-	}
-	out, err := run(ctx, input)
+	out, err := on.ecs.RunTask(tries.watching(ctx), input, sending(body))
 	var conflict *types.ConflictException
 	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
 		return l.adopt(ctx, on, c, job, conflict.ResourceIds[0])

@@ -1,21 +1,41 @@
 package ecs
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// unknownOutcome reports whether a failed launch may have started its task all the
-// same: its RunTask was sent, and AWS has not refused it.
-func unknownOutcome(err error) bool {
-	var failed *smithy.OperationError
-	if !errors.As(err, &failed) || failed.OperationName != "RunTask" {
+// outcome remembers whether one of the tries of a call may have had its effect,
+// although no answer said so. The answer to a later try, a refusal for example, says
+// nothing of it.
+type outcome struct{ unknown atomic.Bool }
+
+type outcomeKey struct{}
+
+// watching has the tries of calls under a context noted.
+func (o *outcome) watching(ctx context.Context) context.Context {
+	return context.WithValue(ctx, outcomeKey{}, o)
+}
+
+// noteTry takes in how one try of a call went.
+func noteTry(ctx context.Context, err error) {
+	if o, ok := ctx.Value(outcomeKey{}).(*outcome); ok && err != nil && maybeDone(err) {
+		o.unknown.Store(true)
+	}
+}
+
+// maybeDone reports whether a call that failed may have had its effect: it was sent,
+// and AWS has not refused it.
+func maybeDone(err error) bool {
+	if isThrottle(err) {
 		return false
 	}
 	var response *smithyhttp.ResponseError

@@ -32,13 +32,13 @@ func (w *Worker) launchJob(ctx context.Context, s *submission, job launch.Job) (
 		if failure == nil {
 			return handle, nil
 		}
+		s.open = s.open || failure.Unknown
 		if failure.Kind != launch.FailureRetry {
 			if handle, ok := w.launchedAnyway(ctx, s, job); ok {
 				return handle, nil
 			}
 			return launch.Handle{}, failure
 		}
-		s.open = s.open || failure.Unknown
 		waited := time.Since(began)
 		if waited >= launchPatience && !s.open {
 			return launch.Handle{}, &launch.Failure{Kind: launch.FailureCapacity, Message: failure.Message, Hint: failure.Hint, Err: failure.Err}
