@@ -82,7 +82,7 @@ func New(o Options) *Front {
 	}
 	f.gate = front.NewGate(front.Options{
 		Name: "aws", Logger: o.Logger, LedgerSize: o.LedgerSize,
-		Classify: classify, Refuse: refuse, Probe: f.probe,
+		Classify: classify, Throttled: throttled, Refuse: refuse, Probe: f.probe,
 	})
 	return f
 }
@@ -97,8 +97,14 @@ func (f *Front) Faults() *front.Faults { return f.gate.Faults() }
 // Ledger is what was called.
 func (f *Front) Ledger() *front.Ledger { return f.gate.Ledger() }
 
-// Close drops idle connections to the emulators.
-func (f *Front) Close() { f.client.CloseIdleConnections() }
+// Holds are the calls that a fault holds at a break-point.
+func (f *Front) Holds() *front.Holds { return f.gate.Holds() }
+
+// Close cuts held calls and drops idle connections to the emulators.
+func (f *Front) Close() {
+	f.gate.Close()
+	f.client.CloseIdleConnections()
+}
 
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	s := scopeOf(r)

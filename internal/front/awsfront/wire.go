@@ -29,7 +29,14 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, code, messag
 		_, _ = w.Write(xmlError(scopeOf(r).service, status, code, message, id))
 		return
 	}
-	body := map[string]any{"__type": code, "message": message}
+	kind := code
+	if scopeOf(r).service == "sqs" {
+		// The name of the error's shape, and beside it that of the older protocol,
+		// which is the one that SDKs show.
+		kind = "com.amazonaws.sqs#" + code
+		w.Header().Set("X-Amzn-Query-Error", code+";Sender")
+	}
+	body := map[string]any{"__type": kind, "message": message}
 	maps.Copy(body, extra)
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -77,6 +84,22 @@ func xmlError(service string, status int, code, message, id string) []byte {
 		return []byte("<Error/>")
 	}
 	return data
+}
+
+// throttled is how a service refuses a call that comes too soon: in its own words.
+func throttled(op front.Op) front.Fault {
+	switch op.Service {
+	case "sqs":
+		return front.Fault{Status: http.StatusBadRequest, Code: "RequestThrottled", Message: "Request is throttled."}
+	case "ec2":
+		return front.Fault{Status: http.StatusServiceUnavailable, Code: "RequestLimitExceeded", Message: "Request limit exceeded."}
+	case "s3":
+		return front.Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Please reduce your request rate."}
+	case "sts", "iam", "monitoring", "autoscaling":
+		return front.Fault{Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"}
+	default:
+		return front.Fault{Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"}
+	}
 }
 
 // refuse writes the error of an injected fault.
