@@ -161,6 +161,12 @@ func reply(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
+// AnswerDoor answers a call at a front's own page of the door.
+func AnswerDoor(w http.ResponseWriter, v any) { reply(w, http.StatusOK, v) }
+
+// RefuseDoor refuses one.
+func RefuseDoor(w http.ResponseWriter, err error) { refuse(w, http.StatusBadRequest, err) }
+
 func refuse(w http.ResponseWriter, status int, err error) {
 	reply(w, status, map[string]any{"error": err.Error()})
 }

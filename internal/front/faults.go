@@ -20,6 +20,8 @@ type Faults struct {
 	serial int
 	seed   uint64
 	also   func(Fault) error // what the front demands of a rule beyond its form
+	// changed is told that faults were added; the table is not locked then.
+	changed func()
 }
 
 // NewFaults returns an empty table with a random seed.
@@ -71,6 +73,14 @@ func (t *Faults) Add(faults ...Fault) ([]Fault, error) {
 	if err != nil {
 		return nil, err
 	}
+	added := t.put(rules)
+	if t.changed != nil {
+		t.changed()
+	}
+	return added, nil
+}
+
+func (t *Faults) put(rules []*rule) []Fault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	added := []Fault{}
@@ -85,7 +95,7 @@ func (t *Faults) Add(faults ...Fault) ([]Fault, error) {
 		t.rules = append(t.rules, r)
 		added = append(added, r.Fault)
 	}
-	return added, nil
+	return added
 }
 
 // Remove takes a fault out of the table and reports whether it was there.

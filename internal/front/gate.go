@@ -54,6 +54,8 @@ type Options struct {
 	Throttled func(op Op) Fault
 	// Check refuses faults that this front cannot inject.
 	Check func(Fault) error
+	// Changed is told that faults were added.
+	Changed func()
 	// Refuse writes an injected error as the service behind would write it.
 	Refuse func(w http.ResponseWriter, r *http.Request, op Op, f Fault)
 	// Redact turns a request body into what the ledger may keep; nil means Redact.
@@ -100,7 +102,7 @@ func NewGate(o Options) *Gate {
 		}
 	}
 	g := &Gate{o: o, ledger: NewLedger(o.LedgerSize), faults: NewFaults(), holds: newHolds(), sockets: newSockets()}
-	g.faults.also = o.Check
+	g.faults.also, g.faults.changed = o.Check, o.Changed
 	g.door = g.newDoor()
 	return g
 }
@@ -145,7 +147,7 @@ func (g *Gate) pass(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	s := g.subject(r, body)
 	call := Call{
 		Time: start.UTC(), Service: s.Service, Operation: s.Operation, Run: first(s.Runs),
-		Method: r.Method, Path: r.URL.Path, Request: ledgerBody(g.o.Redact(r, s.Op, body)),
+		Method: r.Method, Path: r.URL.Path, Request: LedgerBody(g.o.Redact(r, s.Op, body)),
 	}
 	if len(s.Runs) > 1 {
 		call.Runs = s.Runs

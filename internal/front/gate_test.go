@@ -346,7 +346,7 @@ func TestRedact(t *testing.T) {
 
 func TestLedgerKeepsValidJSON(t *testing.T) {
 	for _, in := range [][]byte{[]byte("a\xffb"), []byte(`{ "a": 1 }`), bytes.Repeat([]byte(`x`), 2*maxLedgerBody), []byte(`["` + strings.Repeat("y", 2*maxLedgerBody) + `"]`)} {
-		if out := ledgerBody(in); !json.Valid(out) || len(out) > 2*maxLedgerBody {
+		if out := LedgerBody(in); !json.Valid(out) || len(out) > 2*maxLedgerBody {
 			t.Errorf("%.20q… became %.20q…", in, out)
 		}
 	}

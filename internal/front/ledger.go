@@ -163,9 +163,9 @@ func (q Query) selects(c Call) bool {
 		(q.Run == "" || strings.EqualFold(q.Run, c.Run) || slices.Contains(c.Runs, strings.ToLower(q.Run)))
 }
 
-// ledgerBody is a redacted body in the form the ledger keeps: compact, bounded,
+// LedgerBody is a redacted body in the form the ledger keeps: compact, bounded,
 // and always valid JSON, since it is printed inside some.
-func ledgerBody(body []byte) json.RawMessage {
+func LedgerBody(body []byte) json.RawMessage {
 	if len(body) == 0 {
 		return nil
 	}

@@ -123,10 +123,15 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", e.Operation, e.Status, e.Code, e.Message)
 }
 
-// call makes a call of the front's own to an emulator, in AWS's JSON protocol.
-// It is not signed, only scoped: the emulators read the account and the region
-// from the scope and verify nothing.
+// call makes a call of the front's own to an emulator.
 func (f *Front) call(ctx context.Context, to *url.URL, service, target string, in, out any) error {
+	return f.callAs(ctx, scope{accessKey: f.o.AccountID, region: f.o.Region}, to, service, target, in, out)
+}
+
+// callAs makes a call to an emulator for whoever has the scope's key, in AWS's
+// JSON protocol. It is not signed, only scoped: the emulators read the account
+// and the region from the scope and verify nothing.
+func (f *Front) callAs(ctx context.Context, as scope, to *url.URL, service, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", target, err)
@@ -142,7 +147,7 @@ func (f *Front) call(ctx context.Context, to *url.URL, service, target string, i
 	req.Header.Set("X-Amz-Target", target)
 	req.Header.Set("X-Amz-Date", now.Format("20060102T150405Z"))
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=host;x-amz-date, Signature=%064d",
-		f.o.AccountID, now.Format("20060102"), f.o.Region, service, 0))
+		as.accessKey, now.Format("20060102"), as.region, service, 0))
 	res, err := f.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s: %w", target, err)

@@ -106,7 +106,10 @@ func (f *Front) newProxy() *httputil.ReverseProxy {
 				p.Out.Header.Del("Authorization")
 			}
 		},
-		ModifyResponse: restorePrefix,
+		ModifyResponse: func(res *http.Response) error {
+			noteVerdict(res)
+			return restorePrefix(res)
+		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, context.Canceled) {
 				return
