@@ -153,13 +153,15 @@ type TaskFault struct {
 
 // TakeTask returns the rules that strike a task, counting each as a hit. Rules
 // in asked are passed over, and all that matched are put there: whether a rule
-// strikes a task is decided once.
+// strikes a task is decided once. A task that does not just start, which has no
+// Body, is struck by rules that name it or its run, and by no others.
 func (t *Faults) TakeTask(s Subject, asked map[int]bool) []TaskFault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var struck []TaskFault
 	for _, r := range t.rules {
-		if r.kind() != tasks || asked[r.serial] || !r.matches(s) || r.spent() {
+		named := r.Task != "" || r.Run != "" && r.Request == ""
+		if r.kind() != tasks || asked[r.serial] || s.Body == nil && !named || !r.matches(s) || r.spent() {
 			continue
 		}
 		asked[r.serial] = true

@@ -102,6 +102,31 @@ func TestHiddenForAWhile(t *testing.T) {
 	})
 }
 
+// Rules that name no task and no run are for tasks that start: a worker's own
+// task, which its service has started, is not to be struck by them.
+func TestTasksOfOthersAreSpared(t *testing.T) {
+	s := newSDKStack(t, Options{})
+	a := s.run(t, runA)
+	s.add(t, front.Fault{ID: "all", Hide: front.Forever}, front.Fault{ID: "request", Run: runA, Request: "x", Hide: front.Forever})
+	if s.describe(t, a) == nil || len(s.listed(t)) != 1 {
+		t.Error("a task that was there is hidden by a rule that does not name it")
+	}
+	// One that the front did not see start: the SDK goes around it.
+	around := ecs.New(s.ecs.Options(), func(o *ecs.Options) { o.BaseEndpoint = &s.aws.URL })
+	out, err := around.RunTask(t.Context(), runInput(runB))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := *out.Tasks[0].TaskArn
+	if s.describe(t, b) == nil {
+		t.Error("hidden by a rule that does not name it")
+	}
+	s.add(t, front.Fault{Run: runB, Hide: front.Forever})
+	if s.describe(t, b) != nil {
+		t.Error("its run is named, and it is shown")
+	}
+}
+
 func TestMissingFor(t *testing.T) {
 	s := newSDKStack(t, Options{})
 	s.front.SetMissingFor(time.Hour)
