@@ -165,6 +165,9 @@ type Handle struct {
 	ClaimID    string // "" when found infrastructure does not tell
 	WorkerName string // worker that launched it, "" when unknown
 	StartedAt  time.Time
+	// Place is where it was launched, as Placer names it; "" when unknown. A launcher
+	// whose infrastructure dies with its place knows by it what "not here" means.
+	Place string
 }
 
 // Phase is where launched infrastructure stands.

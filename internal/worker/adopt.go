@@ -157,7 +157,20 @@ func (w *Worker) adopt(fetch, work context.Context, run prefect.FlowRun, live []
 	if owner == "" || owner != w.name && online[owner] {
 		return false
 	}
-	return w.adoptInfrastructure(fetch, work, run, handle)
+	return w.adoptInfrastructure(fetch, work, run, w.placed(fetch, run, handle))
+}
+
+// placed completes the handle of a process that was not found alive by where it was
+// started, as the run's states tell: only there does that mean that it has ended.
+func (w *Worker) placed(ctx context.Context, run prefect.FlowRun, handle launch.Handle) launch.Handle {
+	if handle.Place != "" || w.launcher.Type() != "process" {
+		return handle
+	}
+	states, err := w.api.FlowRunStates(ctx, run.ID)
+	if claim, _, ok := lastClaim(states); err == nil && ok {
+		handle.Place = lastPlace(states, claim, states[len(states)-1]).place
+	}
+	return handle
 }
 
 // handleOf picks the infrastructure of a run: what was found alive, the one the
