@@ -200,7 +200,7 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		Limit: s.flags.limit, LimitCounts: worker.LimitCounts(s.flags.limitCounts), SubmitLimit: s.flags.submitLimit, RunOnce: s.flags.runOnce,
 		CreatePool: s.flags.createPool, BaseJobTemplate: s.template,
 		Settings: settings, Env: s.std.Env,
-		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil,
+		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil, LastAnswer: s.client.LastAnswer,
 		Prefetch:     time.Duration(s.flags.prefetch) * time.Second,
 		Query:        time.Duration(s.settings.QuerySeconds * float64(time.Second)),
 		Heartbeat:    time.Duration(s.settings.HeartbeatSeconds) * time.Second,

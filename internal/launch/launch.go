@@ -79,6 +79,15 @@ type Templated interface {
 	SetTemplate(jobConfiguration map[string]any)
 }
 
+// Freshness is what a Launcher also satisfies whose hints come from outside, by a
+// way that can be cut.
+type Freshness interface {
+	// HintsFresh is when it last looked for hints with success, zero for never, how
+	// often it does so, and what is wrong now, nil if nothing is. Where nobody asked
+	// for hints, every is zero.
+	HintsFresh() (last time.Time, every time.Duration, err error)
+}
+
 // MemoryLadder is what a Launcher also satisfies that can give a flow run more
 // memory after it ran out of it.
 type MemoryLadder interface {

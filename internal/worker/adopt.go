@@ -24,7 +24,9 @@ const (
 // also what notices cancelled runs when no event tells.
 func (w *Worker) adoptLoop(fetch, work context.Context) {
 	for {
-		if w.pool.Load() != nil {
+		if w.pool.Load() == nil {
+			w.beat(adoptLoopName, w.opts.AdoptEvery)
+		} else {
 			err := w.adoptRound(fetch, work)
 			if fetch.Err() != nil {
 				return
@@ -68,6 +70,7 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 		if fetch.Err() != nil {
 			return nil
 		}
+		w.beat(adoptLoopName, w.opts.AdoptEvery) // many runs take long
 		if !searched && run.InfrastructurePID == "" {
 			continue
 		}

@@ -32,6 +32,7 @@ func (w *Worker) leaseLoop(ctx context.Context) {
 	if !ok {
 		return
 	}
+	w.beat(leaseLoopName, leaseEvery)
 	for pause(ctx, jittered(leaseEvery)) {
 		err := w.renewLeases(ctx, renewer, time.Now())
 		if ctx.Err() != nil {
