@@ -23,9 +23,10 @@ import (
 )
 
 const (
-	// drainTimeout and flushTimeout together stay inside the 30 s that ECS and
-	// Docker give a container between SIGTERM and SIGKILL by default.
-	drainTimeout = 24 * time.Second
+	// drainTimeout and flushTimeout, and the 3 s that events get to be delivered beside
+	// the latter, stay inside 25 s when no API answers: ECS and Docker give a container
+	// 30 s between SIGTERM and SIGKILL by default.
+	drainTimeout = 20 * time.Second
 	flushTimeout = 2 * time.Second
 )
 
