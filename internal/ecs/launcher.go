@@ -86,6 +86,7 @@ type Launcher struct {
 
 	hints  chan launch.Hint
 	events eventCounters
+	fresh  freshness
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }

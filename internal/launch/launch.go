@@ -79,6 +79,15 @@ type Templated interface {
 	SetTemplate(jobConfiguration map[string]any)
 }
 
+// Freshness is what a Launcher also satisfies whose hints come from outside, by a
+// way that can be cut.
+type Freshness interface {
+	// HintsFresh is when it last looked for hints with success, zero for never, how
+	// often it does so, and what is wrong now, nil if nothing is. Where nobody asked
+	// for hints, every is zero.
+	HintsFresh() (last time.Time, every time.Duration, err error)
+}
+
 // MemoryLadder is what a Launcher also satisfies that can give a flow run more
 // memory after it ran out of it.
 type MemoryLadder interface {
@@ -169,6 +178,9 @@ type Handle struct {
 	ClaimID    string // "" when found infrastructure does not tell
 	WorkerName string // worker that launched it, "" when unknown
 	StartedAt  time.Time
+	// Place is where it was launched, as Placer names it; "" when unknown. A launcher
+	// whose infrastructure dies with its place knows by it what "not here" means.
+	Place string
 }
 
 // Phase is where launched infrastructure stands.

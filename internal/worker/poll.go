@@ -22,6 +22,7 @@ const (
 // event says there are some, and when a slot frees that was missing. No answer
 // of the API ends it.
 func (w *Worker) pollLoop(fetch, work context.Context) {
+	w.beat(pollLoopName, w.opts.Query)
 	for {
 		known := w.synced // closed while a round had no pool to ask for: time for another
 		if w.pool.Load() != nil {
@@ -43,6 +44,7 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 		case more:
 			wait = pollGap
 		}
+		w.rest(pollLoopName, w.opts.Query, wait)
 		if !w.awaitPoll(fetch, wait, failures > 0, known) {
 			return
 		}

@@ -105,8 +105,10 @@ func (w *Worker) leaseLoop(ctx, work context.Context) {
 	if !ok {
 		return
 	}
+	w.beat(leaseLoopName, quickEvery)
 	for pause(ctx, jittered(leaseTick)) {
 		due := w.leases.dueBy(time.Now())
+		w.beat(leaseLoopName, quickEvery)
 		if len(due) == 0 {
 			continue
 		}
@@ -114,7 +116,7 @@ func (w *Worker) leaseLoop(ctx, work context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.round(leaseLoopName, leaseTick, err, "")
+		w.round(leaseLoopName, quickEvery, err, "")
 	}
 }
 

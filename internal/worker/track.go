@@ -170,9 +170,11 @@ func (w *Worker) track(a *attempt) {
 // sweepLoop describes a part of the tracked infrastructure at its own pace. The
 // sweeps are the truth; hints only make it come sooner.
 func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Duration, which func() []*attempt) {
+	w.beat(name, every)
 	for pause(ctx, jittered(every)) {
 		batch := which()
 		if len(batch) == 0 {
+			w.beat(name, every)
 			continue
 		}
 		seen, err := w.observe(ctx, work, batch)
@@ -181,7 +183,9 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 		}
 		// One that cannot be described must not make the others wait.
 		if failures := w.round(name, every, err, fmt.Sprintf("%d of %d described", seen, len(batch))); failures > 0 && seen == 0 {
-			if !pause(ctx, backoff(failures, every, 2*time.Minute)) {
+			wait := backoff(failures, every, 2*time.Minute)
+			w.rest(name, every, wait)
+			if !pause(ctx, wait) {
 				return
 			}
 		}
