@@ -69,7 +69,8 @@ type Launcher struct {
 	clients  *clientSets
 
 	lookups    keyedLock
-	registered cache[string]      // by clients, family and hash: ARN
+	registered cache[revision]    // by clients, family and hash
+	contents   cache[string]      // by clients and ARN: hashes of revisions
 	revisions  cache[*definition] // by clients and ARN: definitions of users
 	networks   cache[network]
 	places     cache[place]
@@ -80,6 +81,7 @@ type Launcher struct {
 	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
 	poolCredentials atomic.Pointer[credentials]    // nil when the pool has none
 	ended           onceSet                        // definitions that were deregistered
+	launching       tally                          // definitions that launches are just using
 
 	hints  chan launch.Hint
 	events eventCounters
@@ -133,7 +135,8 @@ func New(o Options) (*Launcher, error) {
 		logger:     o.Logger,
 		governor:   newGovernor(),
 		clients:    &clientSets{load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets}},
-		registered: cache[string]{limit: maxDefinitions},
+		registered: cache[revision]{limit: maxDefinitions},
+		contents:   cache[string]{limit: maxDefinitions},
 		revisions:  cache[*definition]{limit: maxDefinitions},
 		networks:   cache[network]{limit: maxPlaces},
 		places:     cache[place]{limit: maxPlaces},
