@@ -197,6 +197,9 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 		return launch.Handle{}, runFailure(out.Failures)
 	}
 	handle := l.launched(on, c, job, out.Tasks[0])
+	if mark := aws.ToString(input.StartedBy); mark != startedBy(job.Pool.ID) {
+		l.ownMarks.put(mark, job.Pool.ID)
+	}
 	l.tags.put(aws.ToString(out.Tasks[0].TaskArn), tagsOf(input.Tags))
 	job.Log(slog.LevelInfo, fmt.Sprintf("Created ECS task '%s'", aws.ToString(out.Tasks[0].TaskArn)))
 	return handle, nil

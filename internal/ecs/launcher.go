@@ -77,6 +77,9 @@ type Launcher struct {
 	logOptions cache[logStream] // by definition and container
 	warned     onceSet
 	tags       cache[map[string]string] // of tasks, by ARN
+	found      cache[origin]            // of tasks that Find met, by ARN
+	stopped    cache[ended]             // of tasks that are over, by ARN
+	ownMarks   cache[string]            // startedBy that users set, with the pool that was launched for
 
 	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
 	poolCredentials atomic.Pointer[credentials]    // nil when the pool has none
@@ -95,6 +98,7 @@ var (
 	_ launch.Templated = (*Launcher)(nil)
 
 	_ launch.MemoryLadder = (*Launcher)(nil)
+	_ launch.Historian    = (*Launcher)(nil)
 )
 
 // place is where tasks were launched, and how they are seen.
@@ -142,6 +146,9 @@ func New(o Options) (*Launcher, error) {
 		places:     cache[place]{limit: maxPlaces},
 		logOptions: cache[logStream]{limit: maxDefinitions},
 		tags:       cache[map[string]string]{limit: maxTaskTags},
+		found:      cache[origin]{limit: maxTaskTags},
+		stopped:    cache[ended]{limit: maxTaskTags},
+		ownMarks:   cache[string]{limit: maxPlaces},
 		cancel:     cancel,
 	}
 	if o.Queue != "" {
@@ -251,11 +258,7 @@ func (l *Launcher) Place(job launch.Job) string {
 	if err != nil {
 		return ""
 	}
-	place := "cluster " + c.clusterOrDefault()
-	if region := l.clients.regionOf(c.credentials); region != "" {
-		place += " in " + region
-	}
-	return place
+	return placeOf(c.clusterOrDefault(), l.clients.regionOf(c.credentials))
 }
 
 // SetTemplate tells the work pool's job_configuration as it is written, with its
