@@ -319,7 +319,7 @@ func (c *consumer) deregister(ctx context.Context, event taskEvent, tags map[str
 	}
 	on, err := c.launcher.clientsFor(ctx, task)
 	if err == nil {
-		err = c.launcher.deregister(ctx, on, arn)
+		err = c.launcher.deregister(ctx, on, arn, task)
 	}
 	return err == nil || !transient(err)
 }

@@ -97,6 +97,20 @@ type MemoryLadder interface {
 	MemoryAfter(job Job, outOfMemory int) (string, bool)
 }
 
+// Historian is what a Launcher also satisfies that can tell what became of
+// infrastructure that nobody watched. After it ended, the infrastructure's API
+// remembers it for a while only (ECS: about an hour): who finds nothing here knows
+// nothing.
+type Historian interface {
+	// Stopped observes all infrastructure that was started for flow runs of a pool
+	// and is over, or about to be: what Find does not list. A run that was launched
+	// several times has several, told apart by their claims. It asks in the places
+	// that Find looks in. On error some observations may still be returned, and
+	// are valid. It is dearer than Describe and Find, so it is for the few runs of
+	// which both know nothing.
+	Stopped(ctx context.Context, pool Pool, flowRunIDs []string) ([]Observation, error)
+}
+
 // Pool names the work pool that launched infrastructure belongs to.
 type Pool struct {
 	ID   string // UUID
