@@ -52,20 +52,24 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 }
 
 // awaitPoll waits for the next poll. While polls fail, hints do not shorten the
-// wait: there is nothing to be had.
+// wait, there is nothing to be had; that another loop has got an answer again does.
 func (w *Worker) awaitPoll(ctx context.Context, wait time.Duration, failing bool, known <-chan struct{}) bool {
-	if wait <= pollGap || failing {
+	if wait <= pollGap {
 		return pause(ctx, wait)
 	}
 	if !pause(ctx, pollGap) {
 		return false
+	}
+	wake := w.wake
+	if failing {
+		wake = w.recovered
 	}
 	timer := time.NewTimer(wait - pollGap)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-w.wake:
+	case <-wake:
 		return true
 	case <-known:
 		return true

@@ -174,6 +174,9 @@ func (w *Worker) loseSlot(work context.Context, lease concurrencyLease) {
 	if err != nil || run.StateType != prefect.StatePending {
 		return
 	}
+	if a := w.attempts.get(run.ID); a != nil && a.handle.ClaimID == "" {
+		return // another kind of worker launched it, and has its own way with slots
+	}
 	w.runLog(run.ID, slog.LevelWarn, "%s It goes back to its work pool.", slotLost)
 	w.evicted.add(run.ID)
 	a := w.attempts.get(run.ID)

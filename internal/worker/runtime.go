@@ -89,6 +89,9 @@ func (w *Worker) endOverdue(work context.Context, a *attempt) {
 		return
 	}
 	w.runLog(a.run.ID, slog.LevelError, "%s Raise it in the deployment's job variables if the flow needs longer.", message)
+	a.mu.Lock()
+	a.overdue = true
+	a.mu.Unlock()
 	w.metrics.reports.WithLabelValues("timed_out").Inc()
 	w.stopInfrastructure(work, a)
 }

@@ -69,6 +69,12 @@ func (w *Worker) round(name string, every time.Duration, err error, note string)
 	if err == nil {
 		if l.failures > 0 {
 			w.log.Info(fmt.Sprintf("The %s works again after %d failed rounds. Resetting backoff due to successful run.", name, l.failures))
+			if name == syncLoopName || name == adoptLoopName {
+				select {
+				case w.recovered <- struct{}{}:
+				default:
+				}
+			}
 		}
 		l.failures, l.lastErr, l.lastGood = 0, nil, l.lastDone
 		return 0
