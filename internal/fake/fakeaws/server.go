@@ -17,6 +17,7 @@
 package fakeaws
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -63,6 +64,11 @@ type Server struct {
 	logs       map[string]map[string][]logEvent // by group and stream
 	queues     map[string]*queue
 	visibility time.Duration // overrides all others; 0 does not
+
+	quotas  map[string]*allowance // by operation
+	play    func(context.Context, *Task)
+	playing context.Context
+	players sync.WaitGroup
 }
 
 // operation performs a call. s.mu is held, but by receive.
@@ -82,7 +88,10 @@ func New(t testing.TB) *Server {
 		network:  newNetwork(),
 		logs:     map[string]map[string][]logEvent{},
 		queues:   map[string]*queue{},
+		quotas:   map[string]*allowance{},
 	}
+	playing, stopPlaying := context.WithCancel(context.Background())
+	s.playing = playing
 	s.operations = map[string]operation{
 		"RegisterTaskDefinition": s.register, "DeregisterTaskDefinition": s.deregister,
 		"DescribeTaskDefinition": s.describeDefinition, "ListTaskDefinitions": s.listDefinitions,
@@ -99,6 +108,8 @@ func New(t testing.TB) *Server {
 	t.Cleanup(func() {
 		s.http.CloseClientConnections()
 		s.http.Close()
+		stopPlaying()
+		s.players.Wait()
 	})
 	return s
 }
@@ -131,10 +142,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return // the caller has gone
 	}
 	s.mu.Lock()
+	fault := s.nextFault(call)
+	if fault == nil {
+		fault = s.throttle(call)
+	}
+	call.Refused = fault != nil && (fault.Code != "" || fault.Status != 0)
 	s.calls = append(s.calls, call)
 	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.calls)))
 	hook := s.hook
-	fault := s.nextFault(call)
 	s.wake()
 	s.mu.Unlock()
 	if hook != nil {
