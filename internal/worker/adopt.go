@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"faber/internal/launch"
@@ -60,32 +61,77 @@ func (w *Worker) adoptRound(fetch, work context.Context) (soon time.Duration, er
 	if err := w.lookAtPeers(fetch); err != nil {
 		return 0, fmt.Errorf("read workers: %w", err)
 	}
-	byRun, searched, err := w.search(fetch, view)
+	orphans, foreign, soon := w.orphans(fetch, unheld)
+	byRun, searched, err := w.search(fetch, view, places(orphans))
 	if err != nil {
 		return 0, fmt.Errorf("find infrastructure: %w", err)
 	}
-	foreign := 0
-	for _, run := range unheld {
+	for _, o := range orphans {
 		if fetch.Err() != nil {
 			return 0, nil
 		}
 		w.beat(adoptLoopName, w.opts.AdoptEvery) // many runs take long
-		ours, wait := w.adopt(fetch, work, run, byRun[run.ID], searched)
+		ours, wait := w.adopt(fetch, work, o, byRun[o.run.ID], searched)
 		if !ours {
 			foreign++
 		}
-		if wait > 0 && (soon == 0 || wait < soon) {
-			soon = wait
-		}
+		soon = sooner(soon, wait)
 	}
 	w.attempts.setForeign(foreign)
 	return soon, nil
 }
 
+// orphans are the runs whose worker is gone, as far as it is known whose they are.
+// soon is after how long there may be more of them.
+func (w *Worker) orphans(ctx context.Context, unheld []prefect.FlowRun) (orphans []orphan, foreign int, soon time.Duration) {
+	for _, run := range unheld {
+		if wait := w.silenceOf(quickOwner(run)); wait > 0 {
+			foreign++
+			soon = sooner(soon, wait)
+			continue
+		}
+		w.beat(adoptLoopName, w.opts.AdoptEvery)
+		states, err := w.api.FlowRunStates(ctx, run.ID)
+		if err != nil || len(states) == 0 {
+			w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
+			foreign++
+			continue
+		}
+		o := orphan{run: run, states: states}
+		o.claim, o.owner, o.claimed = claimOf(run, states)
+		if wait := w.silenceOf(o.owner); o.claimed && wait > 0 {
+			foreign++
+			soon = sooner(soon, wait)
+			continue
+		}
+		orphans = append(orphans, o)
+	}
+	return orphans, foreign, soon
+}
+
+// sooner is the shorter of two times, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// places are where orphans were being submitted to, each once: the pool's template
+// may say another by now.
+func places(orphans []orphan) (all []string) {
+	for _, o := range orphans {
+		if place := lastPlace(o).place; place != "" && !slices.Contains(all, place) {
+			all = append(all, place)
+		}
+	}
+	return all
+}
+
 // search lists the live infrastructure of the pool, by flow run. Where the pool's
 // template does not tell where to look, nothing is searched: what lives cannot be
 // told from what does not, but a run that names its infrastructure can be tracked.
-func (w *Worker) search(ctx context.Context, view *poolView) (byRun map[string][]launch.Handle, searched bool, err error) {
+func (w *Worker) search(ctx context.Context, view *poolView, places []string) (byRun map[string][]launch.Handle, searched bool, err error) {
 	pool, err := w.poolToSearch(ctx, view)
 	if prefect.IsTransient(err) || ctx.Err() != nil {
 		return nil, false, err
@@ -94,6 +140,7 @@ func (w *Worker) search(ctx context.Context, view *poolView) (byRun map[string][
 		w.log.Debug("The work pool does not tell where its infrastructure is", "error", err)
 		return nil, false, nil
 	}
+	pool.Places = places
 	found, err := w.launcher.Find(ctx, pool)
 	if err != nil {
 		return nil, false, err
@@ -142,36 +189,22 @@ func (w *Worker) runsIn(ctx context.Context, poolID string, state map[string]any
 	}
 }
 
-// adopt takes a run over if it is for this worker to do so. It reports false for a
-// run that is somebody else's, and after how long that may be otherwise.
-func (w *Worker) adopt(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle, searched bool) (ours bool, wait time.Duration) {
-	owner := quickOwner(run, live)
-	if wait = w.silenceOf(owner); wait > 0 {
-		return false, wait
+// adopt takes an orphan over if it is for this worker to do so. It reports false for
+// a run that is somebody else's, and after how long that may be otherwise.
+func (w *Worker) adopt(fetch, work context.Context, o orphan, live []launch.Handle, searched bool) (ours bool, wait time.Duration) {
+	if !o.claimed {
+		return w.adoptForeign(fetch, work, o.run, live), 0
 	}
-	states, err := w.api.FlowRunStates(fetch, run.ID)
-	if err != nil {
-		w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
-		return false, 0
-	}
-	claim, claimedBy, claimed := claimOf(run, states)
-	if !claimed {
-		return w.adoptForeign(fetch, work, run, live, owner), 0
-	}
-	if wait = w.silenceOf(claimedBy); wait > 0 {
-		return false, wait
-	}
-	c := orphan{run: run, states: states, claim: claim, owner: claimedBy}
-	if handle, ok := handleOfClaim(live, claim.ID); ok {
-		return w.adoptInfrastructure(fetch, work, run, named(handle, run)), 0
+	if handle, ok := handleOfClaim(live, o.claim.ID); ok {
+		return w.adoptInfrastructure(fetch, work, o.run, named(handle, o.run)), 0
 	}
 	switch {
 	case len(live) > 0: // of an earlier claim: it must end first
 		return false, 0
 	case searched:
-		return w.adoptOrphan(fetch, work, c)
-	case run.InfrastructurePID != "" && run.StateType != prefect.StatePending:
-		return w.adoptForeign(fetch, work, run, nil, claimedBy), 0
+		return w.adoptOrphan(fetch, work, o)
+	case o.run.InfrastructurePID != "" && o.run.StateType != prefect.StatePending:
+		return w.adoptForeign(fetch, work, o.run, nil), 0
 	default:
 		return false, 0 // what lives cannot be told from what does not
 	}
@@ -186,23 +219,15 @@ func (w *Worker) silenceOf(owner string) time.Duration {
 	return w.peers.silence(owner, time.Now())
 }
 
-// quickOwner is whose run it is as far as the run itself and its infrastructure
-// tell: the claimant while it is the claim, then who labelled it.
-func quickOwner(run prefect.FlowRun, live []launch.Handle) string {
+// quickOwner is whose run it is as far as the run itself tells: the claimant while it
+// is the claim, then who labelled it.
+func quickOwner(run prefect.FlowRun) string {
 	if run.State != nil && run.StateType == prefect.StatePending {
 		if owner, ok := claimant(run.State.Message); ok {
 			return owner
 		}
 	}
-	if owner := labelOf(run, workerNameLabel); owner != "" {
-		return owner
-	}
-	for _, h := range live {
-		if h.WorkerName != "" {
-			return h.WorkerName
-		}
-	}
-	return ""
+	return labelOf(run, workerNameLabel)
 }
 
 // handleOfClaim picks the live infrastructure of a claim. One that does not tell its
@@ -230,9 +255,9 @@ func named(h launch.Handle, run prefect.FlowRun) launch.Handle {
 // adoptForeign tracks the infrastructure of a run that no worker of faber's has
 // claimed, when its own worker is gone. What another kind of worker does between
 // Pending and launch, nobody can know: that is left alone.
-func (w *Worker) adoptForeign(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle, owner string) bool {
+func (w *Worker) adoptForeign(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle) bool {
 	handle, ok := w.handleOf(run, live)
-	if !ok || owner == "" {
+	if !ok || handle.WorkerName == "" || w.silenceOf(handle.WorkerName) > 0 {
 		return false
 	}
 	return w.adoptInfrastructure(fetch, work, run, handle)

@@ -40,7 +40,7 @@ func (w *Worker) janitorLoop(ctx context.Context) {
 }
 
 func (w *Worker) janitorRound(ctx context.Context, view *poolView) (leftovers int, err error) {
-	byRun, searched, err := w.search(ctx, view)
+	byRun, searched, err := w.search(ctx, view, nil)
 	if err != nil || !searched {
 		return 0, err
 	}

@@ -24,13 +24,13 @@ const (
 	lostPatience = missingAge
 )
 
-// orphan is a run under a claim of faber's whose worker is gone, and which has no
-// live infrastructure.
+// orphan is a run whose worker is gone, with the claim that it stands under.
 type orphan struct {
-	run    prefect.FlowRun
-	states []prefect.State // never empty
-	claim  prefect.State
-	owner  string
+	run     prefect.FlowRun
+	states  []prefect.State // never empty
+	claim   prefect.State
+	owner   string
+	claimed bool // by a worker of faber's, which all below is about
 }
 
 func (o orphan) last() prefect.State { return o.states[len(o.states)-1] }
@@ -287,7 +287,7 @@ func (w *Worker) stillThere(ctx context.Context, run prefect.FlowRun) bool {
 	seen, err := w.launcher.Describe(ctx, []launch.Handle{handle})
 	alive := err != nil
 	for _, o := range seen {
-		alive = o.Phase != launch.PhaseStopped && o.Phase != launch.PhaseMissing
+		alive = o.Phase != launch.PhaseStopped && (o.Phase != launch.PhaseMissing || w.executedAtLaunch() && w.claimedLately(ctx, run))
 	}
 	key := "earlier " + run.ID + " " + run.InfrastructurePID
 	if !alive {
@@ -304,6 +304,18 @@ func (w *Worker) stillThere(ctx context.Context, run prefect.FlowRun) bool {
 	}
 	w.log.Warn("Stop earlier infrastructure of a flow run that is due again", "flow_run", run.ID, "pid", run.InfrastructurePID, "error", err)
 	return seenFor < 2*earlierPatience
+}
+
+// claimedLately reports whether a run's last claim is so young that infrastructure
+// which its API does not know may be too new to be seen.
+func (w *Worker) claimedLately(ctx context.Context, run prefect.FlowRun) bool {
+	states, err := w.api.FlowRunStates(ctx, run.ID)
+	for _, s := range states {
+		if s.Type == prefect.StatePending && since(s) < missingAge {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // earlierPatience is what earlier infrastructure gets to end by itself: Fargate
