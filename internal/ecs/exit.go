@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"faber/internal/ecs/cause"
 	"faber/internal/launch"
 )
 
@@ -21,15 +22,36 @@ var startFailures = []string{
 	"Unexpected EC2 error", "DockerTimeoutError",
 }
 
+// causeOfEnd looks up what ECS says of a task's end.
+func causeOfEnd(task types.Task) cause.Result {
+	report := cause.Report{
+		Where: cause.Stopped, StopCode: string(task.StopCode), Message: aws.ToString(task.StoppedReason),
+		Known: map[cause.Kind]string{cause.Cluster: aws.ToString(task.ClusterArn)},
+	}
+	for _, container := range task.Containers {
+		report.Reasons = append(report.Reasons, aws.ToString(container.Reason))
+	}
+	for _, container := range judgedContainers(task) {
+		report.Known[cause.Image] = aws.ToString(container.Image)
+	}
+	return cause.Classify(report)
+}
+
 // exitOf tells how a stopped task ended. The container that executes the flow
 // run decides; a sidecar's code does not matter.
 func exitOf(task types.Task) *launch.Exit {
 	judged := judgedContainers(task)
 	code := exitCode(judged)
-	exit := &launch.Exit{Code: code, At: endedAt(task)}
+	said := causeOfEnd(task)
+	exit := &launch.Exit{Code: code, At: endedAt(task), Cause: named(said)}
 	switch reasons := allReasons(task); {
-	case isInterruption(task):
-		interrupted(exit, task)
+	case said.Cause == cause.SpotInterruption:
+		exit.Kind = launch.ExitInterrupted
+		exit.Message = "Fargate Spot interrupted the task: " + orUnknown(aws.ToString(task.StoppedReason))
+		exit.Hint, exit.Fix = said.Hint, said.Hint
+	case said.Cause == cause.HostLost:
+		exit.Kind = launch.ExitInterrupted
+		exit.Message = "AWS took the task's host out of service: " + orUnknown(aws.ToString(task.StoppedReason))
 	case task.StopCode == types.TaskStopCodeUserInitiated, task.StopCode == types.TaskStopCodeServiceSchedulerInitiated:
 		exit.Kind = launch.ExitStopped
 		exit.Message = failedWords(judged, "ECS task was stopped: "+orUnknown(aws.ToString(task.StoppedReason)))
@@ -37,16 +59,16 @@ func exitOf(task types.Task) *launch.Exit {
 			exit.Hint = diagnose(task).String()
 		}
 	case code == nil && neverRan(task, reasons), couldNotStart(judged):
-		startFailure(exit, task, reasons)
+		startFailure(exit, task, reasons, said)
 	case code == nil:
 		exit.Kind = launch.ExitUnknown
 		exit.Message = failedWords(judged, "ECS task stopped: "+orUnknown(trimReason(task.StoppedReason)))
 		exit.Hint = diagnose(task).String() + " Look at the task's stopped reason in the ECS console and at its last log lines."
 	case *code == 0:
-		exit.Kind = launch.ExitClean
+		exit.Kind, exit.Cause = launch.ExitClean, ""
 		exit.Message = "The container ended with exit code 0."
 	default:
-		nonZero(exit, task, judged, reasons)
+		nonZero(exit, task, judged)
 	}
 	return exit
 }
@@ -126,25 +148,6 @@ func trimReason(reason *string) string {
 	return strings.TrimRight(strings.TrimSpace(aws.ToString(reason)), ".")
 }
 
-func isInterruption(task types.Task) bool {
-	switch task.StopCode {
-	case types.TaskStopCodeSpotInterruption, types.TaskStopCodeTerminationNotice, types.TaskStopCodeInfrastructureHealth:
-		return true
-	default:
-		return strings.Contains(aws.ToString(task.StoppedReason), "Spot Task was interrupted")
-	}
-}
-
-func interrupted(exit *launch.Exit, task types.Task) {
-	exit.Kind = launch.ExitInterrupted
-	if task.StopCode == types.TaskStopCodeTerminationNotice || task.StopCode == types.TaskStopCodeInfrastructureHealth {
-		exit.Message = "AWS took the task's host out of service: " + orUnknown(aws.ToString(task.StoppedReason))
-		return
-	}
-	exit.Message = "Fargate Spot interrupted the task: " + orUnknown(aws.ToString(task.StoppedReason))
-	exit.Hint = "AWS reclaims Spot capacity at any time: use launch type FARGATE, or a capacity_provider_strategy with a base of FARGATE, for runs that must not be interrupted."
-}
-
 func neverRan(task types.Task, reasons string) bool {
 	if task.StopCode == types.TaskStopCodeTaskFailedToStart || task.StartedAt == nil {
 		return true
@@ -164,40 +167,18 @@ func couldNotStart(judged []types.Container) bool {
 	})
 }
 
-func startFailure(exit *launch.Exit, task types.Task, reasons string) {
+// startFailure is the end of a task that ran none of the flow's code. Only a
+// cause that is known to last is called permanent: what the table does not have
+// may be over at the next launch.
+func startFailure(exit *launch.Exit, task types.Task, reasons string, said cause.Result) {
 	exit.Kind = launch.ExitStartFailure
 	exit.Message = "ECS task failed to start: " + orUnknown(reasons)
 	if task.StopCode == types.TaskStopCodeTaskFailedToStart && len(task.Containers) == 0 && !knownStartFailure(reasons) {
 		exit.Message += ". The capacity provider could not place the task."
 	}
-	exit.Hint = diagnose(task).String() + " " + startHint(reasons)
-}
-
-// startHints are looked through in order: the first that fits tells what to do.
-var startHints = []struct{ part, hint string }{
-	{"429", "The registry limits pulls: mirror the image into ECR, or log in to the registry."},
-	{"toomanyrequests", "The registry limits pulls: mirror the image into ECR, or log in to the registry."},
-	{"pull access denied", "Check the image's name, and that the execution role may read it: ecr:GetAuthorizationToken, ecr:BatchGetImage, ecr:GetDownloadUrlForLayer."},
-	{"no matching manifest", "Build the image for linux/amd64, or set runtimePlatform.cpuArchitecture to ARM64 in the task definition."},
-	{"platform", "Build the image for linux/amd64, or set runtimePlatform.cpuArchitecture to ARM64 in the task definition."},
-	{"not found", "Check the image's name and tag, and that the secret or log group that is named exists."},
-	{"AccessDenied", "Grant the execution role what the message names: secretsmanager:GetSecretValue for secrets, logs:CreateLogGroup for logs, ecr:* reads for the image."},
-	{"secretsmanager", "The task cannot read its secret: it needs a route to Secrets Manager (NAT, public address or endpoint) and an execution role that may read it."},
-	{"ResourceInitializationError", "The task has no route to ECR, Secrets Manager or CloudWatch Logs: give its subnets a NAT gateway or VPC endpoints, or the task a public address."},
-	{"i/o timeout", "The task has no route to the registry: give its subnets a NAT gateway or VPC endpoints, or the task a public address."},
-	{"CannotPullContainer", "Check the image's name and tag, the execution role, and that the task's subnets reach the registry."},
-	{"CannotStartContainer", "The container's command could not be started: check that it exists in the image."},
-	{"apacity", "AWS had no room for the task there: add subnets in other availability zones, or FARGATE beside FARGATE_SPOT in a capacity_provider_strategy."},
-	{"network interface", "The subnet may be out of free addresses: add subnets, or larger ones."},
-}
-
-func startHint(reasons string) string {
-	for _, known := range startHints {
-		if strings.Contains(reasons, known.part) {
-			return known.hint
-		}
-	}
-	return "Read the reason in the message; the task ran none of the flow's code."
+	exit.Permanent, exit.Fix = said.Permanent(), said.Hint
+	exit.OutOfMemory = said.Cause == cause.OutOfMemory
+	exit.Hint = diagnose(task).String() + " " + said.Hint
 }
 
 const (
@@ -210,11 +191,40 @@ const (
 
 // nonZero words the end of a container that failed, in Prefect's words and
 // with the code itself.
-func nonZero(exit *launch.Exit, task types.Task, judged []types.Container, reasons string) {
-	exit.Kind = launch.ExitNonZero
-	detail, hint := codeWords(*exit.Code, strings.Contains(reasons, "OutOfMemory"), task)
+func nonZero(exit *launch.Exit, task types.Task, judged []types.Container) {
+	exit.Kind, exit.Cause = launch.ExitNonZero, ""
+	if exit.OutOfMemory = ranOutOfMemory(task, judged); exit.OutOfMemory {
+		exit.Cause = string(cause.OutOfMemory)
+	}
+	detail, hint := codeWords(*exit.Code, exit.OutOfMemory, memoryLimit(task, judged))
 	exit.Message = failedWords(judged, fmt.Sprintf("exit code %d%s", *exit.Code, detail))
-	exit.Hint = diagnose(task).String() + " " + hint
+	exit.Fix, exit.Hint = hint, diagnose(task).String()+" "+hint
+}
+
+// ranOutOfMemory reports whether ECS says so of the task, or of a container that
+// counts: a sidecar may die of it alone.
+func ranOutOfMemory(task types.Task, judged []types.Container) bool {
+	reasons := []*string{task.StoppedReason}
+	for _, container := range judged {
+		reasons = append(reasons, container.Reason)
+	}
+	return slices.ContainsFunc(reasons, func(reason *string) bool {
+		return strings.Contains(strings.ToLower(aws.ToString(reason)), "outofmemory")
+	})
+}
+
+// memoryLimit is what the containers that count could use at most, in the form
+// "beyond the container's 512 MiB": their own limit, else the task's.
+func memoryLimit(task types.Task, judged []types.Container) (beyond string) {
+	for _, container := range judged {
+		if limit := aws.ToString(container.Memory); limit != "" && limit != "0" {
+			return " beyond the container's " + limit + " MiB"
+		}
+	}
+	if limit := aws.ToString(task.Memory); limit != "" {
+		return " beyond the task's " + limit + " MiB"
+	}
+	return ""
 }
 
 // failedWords are Prefect's words for the containers that did not end with code
@@ -227,16 +237,12 @@ func failedWords(judged []types.Container, detail string) string {
 	return fmt.Sprintf("The following containers stopped with a non-zero exit code: %s (%s)", quoteNames(names(failed)), detail)
 }
 
-func codeWords(code int, outOfMemory bool, task types.Task) (detail, hint string) {
-	memory := aws.ToString(task.Memory)
-	if memory != "" {
-		memory = " beyond " + memory + " MiB"
-	}
+func codeWords(code int, outOfMemory bool, beyond string) (detail, hint string) {
 	switch {
 	case outOfMemory:
-		return ", OutOfMemoryError: killed for its use of memory", "Raise 'memory' of the job variables" + memory + "."
+		return ", OutOfMemoryError: killed for its use of memory" + beyond, "Raise 'memory' of the job variables" + beyond + "."
 	case code == codeKilled:
-		return ", SIGKILL: out of memory, or killed after its stop timeout", "If nobody stopped the task, raise 'memory' of the job variables" + memory + "."
+		return ", SIGKILL: out of memory, or killed after its stop timeout", "If nobody stopped the task, raise 'memory' of the job variables" + beyond + "."
 	case code == codeSegfault:
 		return ", SIGSEGV", "A native library crashed: look at the last log lines, and at the image's architecture."
 	case code == codeTerminated:

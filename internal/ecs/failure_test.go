@@ -69,7 +69,7 @@ func TestLaunchFailures(t *testing.T) {
 
 func TestRunTaskFailures(t *testing.T) {
 	for reason, hint := range map[string]string{
-		"RESOURCE:MEMORY": "No container instance",
+		"RESOURCE:MEMORY": "Add container instances",
 		"Capacity is unavailable at this time. Please try again later or in a different availability zone": "other availability zones",
 		"AGENT": "agent",
 	} {

@@ -3,12 +3,12 @@ package ecs
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go/middleware"
 
+	"faber/internal/ecs/cause"
 	"faber/internal/launch"
 )
 
@@ -16,16 +16,15 @@ import (
 // said until when to go on.
 const throttledTries = 4
 
-// throttleCodes say that a call came too soon, and had no effect.
-var throttleCodes = []string{
-	"ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
-	"RequestThrottled", "RequestThrottledException", "EC2ThrottledException", "SlowDown", "BandwidthLimitExceeded",
-}
-
 // isThrottle reports whether AWS refused a call for coming too soon, under
-// whatever code.
+// whatever code: an EC2 API that answers "Rate exceeded" to ECS comes as an
+// InvalidParameterException about a subnet.
 func isThrottle(err error) bool {
-	return err != nil && (slices.Contains(throttleCodes, errorCode(err)) || wrapsThrottle(err))
+	if err == nil || errorCode(err) == "" {
+		return false
+	}
+	said := causeOf(err, nil, "").Cause
+	return said == cause.RateLimited || said == cause.RegistrationConflict
 }
 
 type callerKey struct{}

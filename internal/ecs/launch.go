@@ -101,7 +101,7 @@ func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definit
 		}
 		l.ended.first(definitionARN) // it may be shown as active for a little longer
 		return true
-	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet") && !wrapsThrottle(err):
+	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet") && !isThrottle(err):
 		key := networkKey(on, c.vpcID)
 		known, cached := l.networks.get(key)
 		l.networks.forget(func(known string, _ network) bool { return known == key })

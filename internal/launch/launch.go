@@ -239,6 +239,11 @@ type Exit struct {
 	At      time.Time
 	// OutOfMemory reports that it was killed for its use of memory.
 	OutOfMemory bool
+	// Permanent reports, of a start failure, that the next launch would fail in
+	// the same way until somebody changes something.
+	Permanent bool
+	Cause     string // short name of the cause, that lasts ("image_not_found"); "" when it is not known
+	Fix       string // what to do about the cause, one step; Hint says it too, among other things
 }
 
 // Hint says that the infrastructure of a flow run may have changed.
@@ -286,6 +291,7 @@ type Failure struct {
 	Kind    FailureKind
 	Message string // what happened
 	Hint    string // what to do next
+	Cause   string // short name of the cause, that lasts ("rate_limited"); "" when it is not known
 	Err     error  // cause, may be nil
 	// Unknown reports that the call may have had its effect all the same: nobody
 	// may conclude from it that there is no infrastructure.

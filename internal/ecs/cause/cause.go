@@ -59,6 +59,15 @@ type Name string
 // guessed at: the text itself is all there is to tell.
 const Unknown Name = "unknown"
 
+// Causes that callers ask for. The others are the table's own.
+const (
+	HostLost             Name = "host_lost"
+	OutOfMemory          Name = "out_of_memory"
+	RateLimited          Name = "rate_limited"
+	RegistrationConflict Name = "registration_conflict"
+	SpotInterruption     Name = "spot_interruption"
+)
+
 const unknownHint = "Read AWS's own words in the message."
 
 // Result is what a report means.
@@ -125,7 +134,7 @@ func (r rule) fits(report Report, said text) bool {
 		report.Where == Stopped && slices.Contains(r.stops, strings.ToLower(report.StopCode)):
 		return true
 	}
-	return (said.hasAny(r.any) || said.hasWord(r.codes)) && (len(r.and) == 0 || said.hasAny(r.and))
+	return (said.hasAny(r.any) || said.hasCode(r.codes)) && (len(r.and) == 0 || said.hasAny(r.and))
 }
 
 // verdictFor is the rule's verdict, as far as it can be had: a token whose answer

@@ -18,21 +18,21 @@ var endRules = []rule{
 		says:    "Task stopped by user",
 	},
 	{
-		cause: "spot_interruption", where: stoppedOnly, stops: []string{"spotinterruption"},
+		cause: SpotInterruption, where: stoppedOnly, stops: []string{"spotinterruption"},
 		any:     []string{"spot task was interrupted"},
 		verdict: GiveBack,
 		hint:    "Give runs that must not be interrupted a capacity_provider_strategy with a base of FARGATE.",
 		says:    "Your Spot Task was interrupted.",
 	},
 	{
-		cause: "host_lost", where: stoppedOnly, stops: []string{"terminationnotice", "infrastructurehealth"},
+		cause: HostLost, where: stoppedOnly, stops: []string{"terminationnotice", "infrastructurehealth"},
 		any:     []string{"performing maintenance on the underlying infrastructure", "host ec2"},
 		verdict: GiveBack,
 		hint:    "Nothing is to be done: the next launch gets another host.",
 		says:    "ECS is performing maintenance on the underlying infrastructure hosting the task",
 	},
 	{
-		cause: "out_of_memory", where: stoppedOnly,
+		cause: OutOfMemory, where: stoppedOnly,
 		any:     []string{"outofmemory"},
 		verdict: Crashed,
 		hint:    "Raise 'memory' of the job variables.",
@@ -51,10 +51,10 @@ var throttleRules = []rule{
 		says: "toomanyrequests: You have reached your pull rate limit",
 	},
 	{
-		cause: "rate_limited",
+		cause: RateLimited,
 		codes: []string{
 			"throttlingexception", "throttling", "throttledexception", "toomanyrequestsexception", "requestlimitexceeded",
-			"requestthrottled", "requestthrottledexception", "slowdown", "bandwidthlimitexceeded",
+			"requestthrottled", "requestthrottledexception", "ec2throttledexception", "slowdown", "bandwidthlimitexceeded",
 		},
 		any:     []string{"rate exceeded", "request limit exceeded", "too many requests"},
 		verdict: Again, of: Operation,
@@ -62,7 +62,7 @@ var throttleRules = []rule{
 		says: "Rate exceeded",
 	},
 	{
-		cause: "registration_conflict", where: callOnly,
+		cause: RegistrationConflict, where: callOnly,
 		any:     []string{"too many concurrent attempts"},
 		verdict: Again, of: Operation,
 		hint: "Nothing is to be done: AWS takes one revision of a family at a time, and %s is repeated.",

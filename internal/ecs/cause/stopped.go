@@ -59,7 +59,7 @@ var imageRules = []rule{
 		any:     []string{"cannotpull", "ecr registry auth", "registry auth from amazon ecr"},
 		and:     unreachable,
 		verdict: GiveBack, of: Image,
-		hint: "Give the task's subnets a route to the registry of %s.",
+		hint: "Give the task's subnets a route to the registry of %s, for example a NAT gateway.",
 		says: "net/http: request canceled while waiting for connection",
 	},
 	{
@@ -136,7 +136,7 @@ var secretRules = []rule{
 		any:     []string{"secret from asm", "from secrets manager", "secrets from ssm"},
 		and:     unreachable,
 		verdict: GiveBack, of: Secret,
-		hint: "Give the task's subnets a route to the service that holds %s.",
+		hint: "Give the task's subnets a route to the service that holds %s, for example a NAT gateway.",
 		says: "unable to retrieve secret from asm: … context deadline exceeded",
 	},
 	{
@@ -154,7 +154,7 @@ var logRules = []rule{
 		any:     []string{"validate logger args", "logging driver"},
 		and:     []string{"connection issue", "requestcanceled", "context deadl", "i/o timeout"},
 		verdict: GiveBack, of: LogGroup,
-		hint: "Give the task's subnets a route to CloudWatch Logs for %s.",
+		hint: "Give the task's subnets a route to CloudWatch Logs for %s, for example a NAT gateway.",
 		says: "failed to validate logger args: … There is a connection issue between the task and Amazon CloudWatch.",
 	},
 	{

@@ -50,9 +50,17 @@ func (t text) hasAny(phrases []string) bool {
 	return false
 }
 
-// hasWord finds a code as a whole word: AGENT is not in "agent-4".
-func (t text) hasWord(codes []string) bool {
+// shortestCode is the length from which on a code is taken for one inside a text.
+// Shorter ones are English words as well: "Capacity is unavailable" is no
+// Unavailable.
+const shortestCode = 12
+
+// hasCode finds the code of another service's error as a whole word.
+func (t text) hasCode(codes []string) bool {
 	for _, code := range codes {
+		if len(code) < shortestCode {
+			continue
+		}
 		for at, rest := 0, t.plain; ; {
 			i := strings.Index(rest, code)
 			if i < 0 {
