@@ -1,6 +1,10 @@
 package ecs
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // callMetrics count the calls to AWS and those that wait for a turn. Their labels
 // are names of APIs, which the program knows beforehand.
@@ -54,4 +58,19 @@ func (m *callMetrics) made(operation string, err error, throttled bool) {
 		result = "failed"
 	}
 	m.calls.WithLabelValues(operation, result).Inc()
+}
+
+// registerEvents has the counts of the event queue shown, too.
+func (l *Launcher) registerEvents(r prometheus.Registerer) {
+	if r == nil {
+		return
+	}
+	for outcome, count := range map[string]*atomic.Int64{
+		"received": &l.events.received, "handed": &l.events.handed, "malformed": &l.events.malformed, "foreign": &l.events.foreign,
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "faber", Name: "event_messages_total", ConstLabels: prometheus.Labels{"outcome": outcome},
+			Help: "Messages of the event queue: received, again each time; handed over as hints; malformed; about something else (foreign).",
+		}, func() float64 { return float64(count.Load()) }))
+	}
 }

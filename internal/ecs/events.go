@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,13 +24,17 @@ const (
 	firstQueueBackoff = 2 * time.Second
 	deleteTimeout     = 2 * time.Second // for what was handed over as the worker ends
 	maxQueueBackoff   = 32 * time.Second
+
+	maxHelpers   = 3 // receivers beside the one that is always there
+	helperWait   = time.Second
+	mostReceives = 10 // before a queue is taken to have no dead-letter queue: what the console of SQS suggests
 )
 
 // EventStats counts what came over the event queue.
 type EventStats struct {
 	Received  int64 // messages
 	Handed    int64 // hints that were handed over
-	Malformed int64 // messages that are no JSON; they are deleted
+	Malformed int64 // messages that are no events; they are left to the queue's dead-letter queue
 	Foreign   int64 // messages about anything but flow runs; they are deleted
 }
 
@@ -52,11 +57,19 @@ func (l *Launcher) EventStats() EventStats {
 type consumer struct {
 	launcher *Launcher
 	logger   *slog.Logger
-	client   *sqs.Client
-	url      string
-	missing  bool    // the queue was reported missing
-	trouble  string  // what was last reported to be wrong
-	handed   onceSet // events whose hint was taken, by id: deleting them may have failed
+	queue    *queue      // nil while it is not found
+	missing  atomic.Bool // the queue was reported missing
+	trouble  string      // what was last reported to be wrong
+	handed   onceSet     // events whose hint was taken, by id: deleting them may have failed
+
+	helpers atomic.Int32 // that work off a backlog beside run
+	helping sync.WaitGroup
+}
+
+// queue is a queue that was found.
+type queue struct {
+	client *sqs.Client
+	url    string
 }
 
 func newConsumer(l *Launcher) *consumer {
@@ -66,6 +79,7 @@ func newConsumer(l *Launcher) *consumer {
 // run reads until the context ends. It pauses longer and longer while that
 // fails, and never gives up.
 func (c *consumer) run(ctx context.Context) {
+	defer c.helping.Wait()
 	backoff := c.launcher.options.queueBackoff
 	for ctx.Err() == nil {
 		err := c.round(ctx)
@@ -80,7 +94,7 @@ func (c *consumer) run(ctx context.Context) {
 			c.recovered()
 		case isMissingQueue(err):
 			c.reportMissing()
-			c.client, c.url = nil, ""
+			c.queue = nil
 			pause(ctx, c.launcher.options.queueWait)
 		default:
 			c.reportTrouble(err, backoff)
@@ -107,10 +121,9 @@ func isMissingQueue(err error) bool {
 // reportMissing says once, in the words of Prefect's worker, that there is no
 // queue.
 func (c *consumer) reportMissing() {
-	if c.missing {
+	if !c.missing.CompareAndSwap(false, true) {
 		return
 	}
-	c.missing = true
 	hint := "create the queue and its EventBridge rule, or correct the queue's name or region; it is picked up when it appears"
 	if c.launcher.options.QueueOptional {
 		hint = "faber finds ended tasks without a queue, by looking at them from time to time; a queue makes that quicker, and is picked up when it appears"
@@ -139,39 +152,66 @@ func (c *consumer) recovered() {
 	}
 }
 
-// round receives one batch.
+// round receives one batch, and calls for help when there is more.
 func (c *consumer) round(ctx context.Context) error {
 	if err := c.connect(ctx); err != nil {
 		return err
 	}
-	out, err := c.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl:            aws.String(c.url),
-		MaxNumberOfMessages: receiveBatch,
-		WaitTimeSeconds:     int32(receiveWait / time.Second),
-		VisibilityTimeout:   int32(receiveVisibility / time.Second),
+	n, err := c.receive(ctx, c.queue, receiveWait)
+	if n == receiveBatch {
+		c.workOff(ctx, *c.queue)
+	}
+	return err
+}
+
+// workOff has helpers receive beside run, until nothing is left for one of them.
+// What goes wrong with them goes wrong with run, too, which sees to it.
+func (c *consumer) workOff(ctx context.Context, q queue) {
+	for c.helpers.Add(1) <= maxHelpers {
+		c.helping.Go(func() {
+			defer c.helpers.Add(-1)
+			for ctx.Err() == nil {
+				if n, err := c.receive(ctx, &q, helperWait); n == 0 || err != nil {
+					return
+				}
+			}
+		})
+	}
+	c.helpers.Add(-1)
+}
+
+// receive takes a batch of messages out of the queue and deals with it. It returns
+// how many there were.
+func (c *consumer) receive(ctx context.Context, q *queue, wait time.Duration) (int, error) {
+	out, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl:                    aws.String(q.url),
+		MaxNumberOfMessages:         receiveBatch,
+		WaitTimeSeconds:             int32(wait / time.Second),
+		VisibilityTimeout:           int32(receiveVisibility / time.Second),
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
 	})
 	if err != nil {
-		return fmt.Errorf("receive: %w", err)
+		return 0, fmt.Errorf("receive: %w", err)
 	}
 	c.launcher.fresh.received()
-	if c.missing {
-		c.missing = false
+	if c.missing.CompareAndSwap(true, false) {
 		c.logger.Info("the event queue has appeared")
 	}
 	if len(out.Messages) == 0 {
-		return nil
+		return 0, nil
 	}
-	release := c.hold(ctx, out.Messages)
-	done := c.handle(ctx, out.Messages)
+	release := c.hold(ctx, q, out.Messages)
+	done, back := c.handle(ctx, out.Messages)
 	release()
-	return c.delete(ctx, done)
+	c.giveBack(ctx, q, back)
+	return len(out.Messages), c.delete(ctx, q, done)
 }
 
 // connect finds the queue. The worker's own credentials come first: the queue
 // is the worker's, not the pool's. Where they find none, those of the work pool
 // may: its tasks, and so their events, can be in another account.
 func (c *consumer) connect(ctx context.Context) error {
-	if c.url != "" {
+	if c.queue != nil {
 		return nil
 	}
 	identities := []credentials{{}}
@@ -201,146 +241,13 @@ func (c *consumer) connectAs(ctx context.Context, identity credentials) error {
 	}
 	client, name := on.sqs(region), c.launcher.options.Queue
 	if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
-		c.client, c.url = client, name
+		c.queue = &queue{client, name}
 		return nil
 	}
 	out, err := client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String(name)})
 	if err != nil {
 		return fmt.Errorf("find queue: %w", err)
 	}
-	c.client, c.url = client, aws.ToString(out.QueueUrl)
-	return nil
-}
-
-// hold keeps messages from showing again for as long as the worker takes with
-// them.
-func (c *consumer) hold(ctx context.Context, messages []types.Message) (release func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		wait := c.launcher.options.extendEvery
-		for {
-			pause(ctx, wait)
-			if ctx.Err() != nil {
-				return
-			}
-			wait = c.launcher.options.extendEvery
-			if err := c.extend(ctx, messages); err != nil {
-				c.logger.Debug("cannot hold messages back for longer", "error", err)
-				wait = extendAgain
-			}
-		}
-	}()
-	return func() { cancel(); <-ended }
-}
-
-func (c *consumer) extend(ctx context.Context, messages []types.Message) error {
-	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(messages))
-	for i, message := range messages {
-		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
-			Id: aws.String(fmt.Sprint(i)), ReceiptHandle: message.ReceiptHandle, VisibilityTimeout: int32(receiveVisibility / time.Second),
-		}
-	}
-	_, err := c.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: aws.String(c.url), Entries: entries})
-	return err
-}
-
-// handle deals with a batch, and returns the messages that are done with. One
-// whose hint was not taken, or whose task could not be asked for its tags, stays
-// in the queue, for later or for another worker.
-func (c *consumer) handle(ctx context.Context, messages []types.Message) (done []types.Message) {
-	events := make([]taskEvent, 0, len(messages))
-	about := make([]types.Message, 0, len(messages))
-	for _, message := range messages {
-		c.launcher.events.received.Add(1)
-		event, ok, err := readEvent(aws.ToString(message.Body))
-		switch {
-		case err != nil:
-			c.launcher.events.malformed.Add(1)
-			c.logger.Warn("deleting a message that is no event", "message", aws.ToString(message.MessageId), "error", err)
-			done = append(done, message)
-		case !ok:
-			c.launcher.events.foreign.Add(1)
-			done = append(done, message)
-		default:
-			events, about = append(events, event), append(about, message)
-		}
-	}
-	tags, err := c.launcher.readTags(ctx, events)
-	if err != nil {
-		c.logger.Warn("cannot read the tags of tasks; their events come again", "error", err)
-	}
-	for i, event := range events {
-		of, known := tags[event.Detail.TaskARN]
-		finished := c.handleEvent(ctx, event, of, known || err == nil)
-		if finished {
-			done = append(done, about[i])
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return done
-}
-
-// handleEvent hands one event over, and reports whether that is all. Without
-// its task's tags the worker gets the bare hint, now, and the event comes again.
-func (c *consumer) handleEvent(ctx context.Context, event taskEvent, tags map[string]string, complete bool) bool {
-	hint, ours := event.hint(tags)
-	if !complete {
-		hint.Event = nil
-	}
-	switch {
-	case !ours && complete:
-		c.launcher.events.foreign.Add(1)
-	case !ours || complete && event.ID != "" && c.handed.has(event.ID):
-	default:
-		select {
-		case c.launcher.hints <- hint:
-			c.launcher.events.handed.Add(1)
-		case <-ctx.Done():
-			return false
-		}
-		if complete {
-			c.handed.first(event.ID)
-		}
-	}
-	return complete && c.deregister(ctx, event, tags)
-}
-
-// deregister deregisters the definition of a stopped task that was marked for
-// it; it reports whether there is nothing left to do.
-func (c *consumer) deregister(ctx context.Context, event taskEvent, tags map[string]string) bool {
-	arn := event.Detail.DefinitionARN
-	task, ok := parseTaskARN(event.Detail.TaskARN)
-	if !ok || arn == "" || event.Detail.LastStatus != "STOPPED" || tags[tagDeregister] != "true" {
-		return true
-	}
-	on, err := c.launcher.clientsFor(ctx, task)
-	if err == nil {
-		err = c.launcher.deregister(ctx, on, arn, task)
-	}
-	return err == nil || !transient(err)
-}
-
-func (c *consumer) delete(ctx context.Context, done []types.Message) error {
-	if len(done) == 0 {
-		return nil
-	}
-	entries := make([]types.DeleteMessageBatchRequestEntry, len(done))
-	for i, message := range done {
-		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), ReceiptHandle: message.ReceiptHandle}
-	}
-	// What was handed over is deleted even while the worker shuts down.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
-	defer cancel()
-	out, err := c.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: aws.String(c.url), Entries: entries})
-	if err != nil {
-		return fmt.Errorf("delete: %w", err)
-	}
-	for _, failed := range out.Failed {
-		c.logger.Debug("a message was not deleted and will come again", "code", aws.ToString(failed.Code))
-	}
+	c.queue = &queue{client, aws.ToString(out.QueueUrl)}
 	return nil
 }

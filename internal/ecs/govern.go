@@ -69,7 +69,8 @@ func (g *governors) repeatThrottled(account string) initializeFunc {
 		var last error
 		for tries := 1; ; tries++ {
 			out, metadata, err := next.HandleInitialize(ctx, in)
-			again := isThrottle(err) && ctx.Err() == nil
+			// Who registers one revision beside another looks for that one first.
+			again := isThrottle(err) && !concurrent(err) && ctx.Err() == nil
 			if !again || until.IsZero() && tries >= throttledTries || !until.IsZero() && !time.Now().Before(until) {
 				return out, metadata, withLastWord(err, last)
 			}

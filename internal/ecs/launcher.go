@@ -164,6 +164,7 @@ func New(o Options) (*Launcher, error) {
 		cancel:     cancel,
 	}
 	if o.Queue != "" {
+		l.registerEvents(o.Metrics)
 		l.hints = make(chan launch.Hint)
 		l.done.Go(func() {
 			defer close(l.hints)

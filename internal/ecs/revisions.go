@@ -61,10 +61,11 @@ func (l *Launcher) register(ctx context.Context, on *clients, c *configuration, 
 // findOrRegister looks for a revision before it registers one, and again each
 // time that ECS refuses because somebody else registers one just now.
 func (l *Launcher) findOrRegister(ctx context.Context, on *clients, c *configuration, b *built, job launch.Job) (revision, error) {
+	var last error
 	for try := 1; ; try++ {
 		found, err := l.findRevision(ctx, on, c, b, job)
 		if err != nil || found.arn != "" {
-			return found, err
+			return found, withLastWord(err, last)
 		}
 		job.Log(slog.LevelInfo, "Registering ECS task definition...")
 		logRequest(job, "Task definition request", b.shape)
@@ -73,8 +74,9 @@ func (l *Launcher) findOrRegister(ctx context.Context, on *clients, c *configura
 			return revision{arn, true}, nil
 		}
 		if try == registerTries || !concurrent(err) || ctx.Err() != nil {
-			return revision{}, fmt.Errorf("register task definition %s: %w", b.family, err)
+			return revision{}, fmt.Errorf("register task definition %s: %w", b.family, withLastWord(err, last))
 		}
+		last = err
 		longest := min(time.Duration(try)*registerPause, l.options.maxBackoff)
 		pause(ctx, longest/2+rand.N(longest/2+1)) //nolint:gosec // it is to keep workers apart
 	}
@@ -82,7 +84,7 @@ func (l *Launcher) findOrRegister(ctx context.Context, on *clients, c *configura
 
 // concurrent reports whether somebody else registers a revision of the family.
 func concurrent(err error) bool {
-	return errorCode(err) == "ClientException" && strings.Contains(strings.ToLower(errorMessage(err)), "too many concurrent attempts")
+	return err != nil && errorCode(err) == "ClientException" && strings.Contains(strings.ToLower(errorMessage(err)), "too many concurrent attempts")
 }
 
 // findRevision looks for a revision with the content among the newest of the

@@ -55,9 +55,13 @@ var envLabels = map[string]string{
 	"PREFECT__DEPLOYMENT_NAME": "prefect.io/deployment-name",
 }
 
-// ownLabels are the labels that the event itself tells.
+// ownLabels are the labels that the event itself tells: so every worker that reads
+// the queue can tell all others whose task it is, without asking ECS.
 func (e *taskEvent) ownLabels() map[string]string {
 	labels := map[string]string{}
+	if id, ours := strings.CutPrefix(e.Detail.StartedBy, startedBy("")); ours && id != "" {
+		labels[tagPoolID] = id
+	}
 	for _, container := range e.Detail.Overrides.Containers {
 		for _, variable := range container.Environment {
 			if label := envLabels[variable.Name]; label != "" {

@@ -115,7 +115,7 @@ func TestEventsOfForgottenTasks(t *testing.T) {
 	if hint.Event == nil {
 		t.Fatalf("hint %+v", hint)
 	}
-	want := map[string]string{tagFlowRunID: testJob().FlowRunID, "prefect.io/flow-name": "my flow", tagWorkerName: "w 1"}
+	want := map[string]string{tagFlowRunID: testJob().FlowRunID, "prefect.io/flow-name": "my flow", tagWorkerName: "w 1", tagPoolID: testJob().Pool.ID}
 	if diff := cmp.Diff(want, hint.Event.Labels); diff != "" {
 		t.Error(diff)
 	}

@@ -18,6 +18,9 @@ type queue struct {
 	messages []*message
 	deleted  []*message
 	receipts map[string]*message // all receipt handles ever given
+
+	deadLetters string // the queue for what was received too often; "" is none
+	maxReceives int
 }
 
 type message struct {
@@ -36,6 +39,14 @@ func (s *Server) AddQueue(name string) string {
 	s.queues[name] = &queue{receipts: map[string]*message{}}
 	s.wake()
 	return s.queueURL(name)
+}
+
+// Redrive has a queue move messages to another one that were received so often and
+// not deleted, when they are to be received once more.
+func (s *Server) Redrive(name, deadLetters string, maxReceives int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queues[name].deadLetters, s.queues[name].maxReceives = deadLetters, maxReceives
 }
 
 // RemoveQueue deletes a queue.

@@ -63,6 +63,7 @@ func outOfRange(name string, value, low, high int) *Fault {
 // s.mu is held.
 func (s *Server) take(q *queue, call Call, most int) (messages []any, next time.Time) {
 	now := time.Now()
+	s.redrive(q, now)
 	for _, m := range q.messages {
 		switch {
 		case m.visible.After(now):
@@ -81,6 +82,21 @@ func (s *Server) take(q *queue, call Call, most int) (messages []any, next time.
 		}
 	}
 	return messages, next
+}
+
+// redrive moves what is to be received once too often.
+func (s *Server) redrive(q *queue, now time.Time) {
+	other := s.queues[q.deadLetters]
+	if other == nil {
+		return
+	}
+	q.messages = slices.DeleteFunc(q.messages, func(m *message) bool {
+		dead := m.received >= q.maxReceives && !m.visible.After(now)
+		if dead {
+			other.messages = append(other.messages, &message{id: m.id, body: m.body, sent: m.sent})
+		}
+		return dead
+	})
 }
 
 // hidesFor is the visibility timeout that a call asks for, or that the test set.
