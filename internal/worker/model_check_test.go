@@ -92,7 +92,7 @@ func (w *modelWorld) checkTask(i *modelWorker, r *modelRun, t *modelTask, sent t
 		if other.run == t.run && !other.forked {
 			w.violate(ruleTwoAlive, "%s has %s and %s, %s", r.ID, other.pid, t.pid, i)
 		}
-		if other.by == i {
+		if other.by == i && !w.server.runs[other.run].StateType.Final() {
 			launched++
 		}
 	}
@@ -106,7 +106,7 @@ func (w *modelWorld) checkStop(i *modelWorker, t *modelTask) {
 	r := w.server.runs[t.run]
 	switch {
 	case !t.alive():
-	case t.by == nil && !r.cancelled:
+	case t.by == nil && !r.cancelled && r.StateName != "TimedOut":
 		w.violate(ruleStopped, "%s is not ours, %s", t.pid, i)
 	case w.mayStop(r, t):
 	default:
