@@ -69,6 +69,8 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		}
 	case s.Type == prefect.StatePending && claims && now.Type.Final() && now.Type != prefect.StateCancelled && i.knew(r, sent):
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
+	case s.Type == prefect.StateScheduled && now.Type.Final() && (now.Type != prefect.StateCrashed || now.Name == "TimedOut") && i.knew(r, sent):
+		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
 	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning):
 		w.violate(ruleRescheduled, "%s has %s, %s", r.ID, live.pid, i)
 	}
