@@ -108,7 +108,7 @@ func (a *modelAPI) SetFlowRunState(ctx context.Context, id string, s prefect.Sta
 			result.Status = prefect.StatusAccept // as the client says it
 		}
 		if _, claims := claimant(s.Message); claims && result.Status == prefect.StatusAccept {
-			r.ours = true
+			r.ours, r.foreign = true, false
 		}
 	})
 	return result, err

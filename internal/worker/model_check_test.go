@@ -69,6 +69,8 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		}
 	case s.Type == prefect.StatePending && claims && now.Type.Final() && now.Type != prefect.StateCancelled && i.knew(r, sent):
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
+	case s.Type == prefect.StateScheduled && now.Type.Final() && (now.Type != prefect.StateCrashed || now.Name == "TimedOut") && i.knew(r, sent):
+		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
 	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning):
 		w.violate(ruleRescheduled, "%s has %s, %s", r.ID, live.pid, i)
 	}
@@ -92,7 +94,7 @@ func (w *modelWorld) checkTask(i *modelWorker, r *modelRun, t *modelTask, sent t
 		if other.run == t.run && !other.forked {
 			w.violate(ruleTwoAlive, "%s has %s and %s, %s", r.ID, other.pid, t.pid, i)
 		}
-		if other.by == i {
+		if other.by == i && !w.server.runs[other.run].StateType.Final() {
 			launched++
 		}
 	}
@@ -106,7 +108,7 @@ func (w *modelWorld) checkStop(i *modelWorker, t *modelTask) {
 	r := w.server.runs[t.run]
 	switch {
 	case !t.alive():
-	case t.by == nil && !r.cancelled:
+	case t.by == nil && !r.cancelled && r.StateName != "TimedOut":
 		w.violate(ruleStopped, "%s is not ours, %s", t.pid, i)
 	case w.mayStop(r, t):
 	default:

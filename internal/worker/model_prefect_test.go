@@ -143,6 +143,7 @@ func (s *modelServer) set(r *modelRun, state prefect.State, by string) *prefect.
 	switch {
 	case state.Type == prefect.StateScheduled:
 		r.due = state.Details.ScheduledTime
+		r.foreign = false // anybody's
 	case state.Type == prefect.StateRunning:
 		r.RunCount++
 		if r.StartTime == nil {

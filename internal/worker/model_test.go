@@ -44,16 +44,12 @@ func playHistory(t *testing.T, h modelHistory) (w *modelWorld) {
 // TestModel plays random histories of workers, users and faults, and looks after
 // each step whether what must never be is, and at the end whether all is well.
 func TestModel(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	before := checks.Value.String()
 	n := histories(t)
 	if testing.Short() {
 		n *= 5 // which rapid divides by
 	}
-	if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = checks.Value.Set(before) }()
+	defer withFlag(t, "rapid.checks", strconv.Itoa(n))()
+	defer withFlag(t, "rapid.nofailfile", "true")() // testdata/histories keeps them in words
 	tries, waits := 1, []time.Duration{}
 	rapid.Check(t, func(rt *rapid.T) {
 		h := drawHistory.Draw(rt, "history")
@@ -68,6 +64,17 @@ func TestModel(t *testing.T) {
 	})
 	slices.Sort(waits)
 	t.Logf("%d histories; after the faults nothing stood still for longer than %s (median %s)", len(waits), waits[len(waits)-1], waits[len(waits)/2])
+}
+
+// withFlag sets a flag and gives what sets it back.
+func withFlag(t *testing.T, name, value string) (restore func()) {
+	t.Helper()
+	f := flag.Lookup(name)
+	before := f.Value.String()
+	if err := f.Value.Set(value); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = f.Value.Set(before) }
 }
 
 // TestModelRegressions plays the histories that once broke a rule. What happens in
