@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -23,7 +24,20 @@ func Main(ctx context.Context, args []string, std *IO) int {
 	defer stop()
 	root := newRoot(std)
 	root.SetArgs(arrangeArgs(args))
-	return report(std.Err, root.ExecuteContext(ctx))
+	return execute(ctx, root, std)
+}
+
+// execute runs the command and tells of its error. A panic is told like one, without
+// secrets, where the runtime would print whatever it was made of.
+func execute(ctx context.Context, root *cobra.Command, std *IO) (code int) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			fmt.Fprintf(std.Err, "panic: %v\n\n%s\n", recovered, debug.Stack())
+			code = exitFailed
+		}
+	}()
+	err := root.ExecuteContext(ctx)
+	return report(std.Err, err) // what std.Err is by now
 }
 
 func newRoot(std *IO) *cobra.Command {

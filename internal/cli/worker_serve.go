@@ -23,6 +23,7 @@ type workerHolder struct {
 	settings    *config.Settings
 	log         *slog.Logger
 	begun       time.Time
+	redact      func(string) string
 	maintenance func() time.Time // end of the latest pause that the server asked for
 
 	mu sync.Mutex
@@ -88,7 +89,8 @@ func capitalised(text string) string { return strings.ToUpper(text[:1]) + text[1
 
 func (h *workerHolder) health(registry *prometheus.Registry) telemetry.Health {
 	return telemetry.Health{
-		Live: h.live, Alive: h.alive,
+		Redact: h.redact,
+		Live:   h.live, Alive: h.alive,
 		Ready: func() error {
 			if w := h.get(); w != nil {
 				return w.Ready()

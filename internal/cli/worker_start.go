@@ -40,6 +40,7 @@ type workerStart struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	client   *prefect.Client
+	secrets  *telemetry.Secrets
 }
 
 // newWorkerStart checks everything that can be checked without calling anybody.
@@ -68,14 +69,15 @@ func newWorkerStart(std *IO, flags *pflag.FlagSet, f *workerFlags) (*workerStart
 	if err != nil {
 		return nil, usageError("set PREFECT_LOGGING_LEVEL to one of them", "%s", err)
 	}
+	secrets := keepSecrets(std, settings)
 	consoleLevel := level
 	if settings.WorkerDebugMode {
 		consoleLevel = slog.LevelDebug
 	}
 	s := &workerStart{
 		std: std, flags: *f, settings: settings, template: template, level: level,
-		log:      slog.New(telemetry.NewHandler(std.Err, consoleLevel, f.logFormat == "json")),
-		registry: telemetry.NewRegistry(),
+		log:      slog.New(secrets.Handler(telemetry.NewHandler(std.Err, consoleLevel, f.logFormat == "json"))),
+		registry: telemetry.NewRegistry(), secrets: secrets,
 	}
 	if s.client, err = newPrefectClient(settings, f.name, s.log); err != nil {
 		return nil, err
@@ -110,7 +112,7 @@ func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (
 func (s *workerStart) run(ctx context.Context) error {
 	defer s.client.Close()
 	s.sayDoubts()
-	w := workerHolder{settings: s.settings, log: s.log, begun: time.Now(), maintenance: s.client.MaintenanceUntil}
+	w := workerHolder{settings: s.settings, redact: s.secrets.Redact, log: s.log, begun: time.Now(), maintenance: s.client.MaintenanceUntil}
 	servers, err := s.serveHealth(&w)
 	if err != nil {
 		return err
@@ -142,8 +144,8 @@ func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holde
 	events := prefect.NewEvents(s.client)
 	runLog := s.newRunLog()
 	stopping, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	background.Go(func() { _ = events.Run(stopping) })
-	background.Go(func() { _ = runLog.Run(stopping) })
+	background.Go(func() { s.surviving("events", func() { _ = events.Run(stopping) }) })
+	background.Go(func() { s.surviving("logs of flow runs", func() { _ = runLog.Run(stopping) }) })
 
 	w, err := worker.New(s.workerOptions(launcher, events, runLog))
 	if err == nil {
@@ -188,7 +190,9 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		settings = append(settings, launch.EnvVar{Name: setting.Name, Value: setting.Value})
 	}
 	options := worker.Options{
-		API: s.client, Launcher: launcher, Events: events, RunLog: runLog,
+		API: blockReader{s.client, s.secrets}, Launcher: launcher,
+		Events: redactedEvents{events, s.secrets}, RunLog: redactedLog{runLog, s.secrets},
+		Redact: s.secrets.Redact, Learn: s.learn,
 		Logger: s.log, Metrics: s.registry,
 		NewChannel: func(h prefect.Hello, onSnapshot func(prefect.WorkPool), onCleanup prefect.CleanupFunc) worker.Channel {
 			channel := prefect.NewChannel(s.client, h, onSnapshot)

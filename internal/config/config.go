@@ -157,6 +157,42 @@ func (s *Settings) Explicit() []NameValue {
 	return all
 }
 
+// Secrets are the values that must never be shown: of settings that are secret, of
+// headers, and the passwords within others.
+func (s *Settings) Secrets() []Secret {
+	var all []Secret
+	for _, k := range s.all() {
+		text := s.found[k.name].text
+		if k.kind == kindSecret {
+			all = append(all, Secret(text))
+		}
+		if _, rest, ok := strings.Cut(text, "://"); ok {
+			authority, _, _ := strings.Cut(rest, "/")
+			if user, _, ok := cutLast(authority, "@"); ok {
+				all = append(all, Secret(user), Secret(afterColon(user)))
+			}
+		}
+	}
+	all = append(all, Secret(afterColon(s.APIAuthString.Reveal())))
+	for _, value := range s.CustomHeaders {
+		_, token, _ := strings.Cut(value, " ") // "Bearer ..."
+		all = append(all, Secret(value), Secret(token))
+	}
+	return slices.DeleteFunc(all, func(v Secret) bool { return v == "" })
+}
+
+func afterColon(text string) string {
+	_, after, _ := strings.Cut(text, ":")
+	return after
+}
+
+func cutLast(text, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(text, sep); i >= 0 {
+		return text[:i], text[i+len(sep):], true
+	}
+	return text, "", false
+}
+
 // Warnings are doubts about the settings that do not keep a worker from starting.
 func (s *Settings) Warnings() []string {
 	if s.bool("PREFECT_SILENCE_API_URL_MISCONFIGURATION") {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -481,5 +482,24 @@ func TestFloatForm(t *testing.T) {
 		if got := floatForm(number); got != want {
 			t.Errorf("%v: %s, want %s", number, got, want)
 		}
+	}
+}
+
+func TestSecretsOfSettings(t *testing.T) {
+	s := machine{env: map[string]string{
+		"PREFECT_API_URL": "https://user:url-password@prefect.example.com/api", "PREFECT_API_KEY": "pnu_key", "PREFECT_API_AUTH_STRING": "admin:auth-password",
+		"PREFECT_CLIENT_CUSTOM_HEADERS": `{"Authorization": "Bearer header-token"}`,
+	}}.load(t)
+	var got []string
+	for _, v := range s.Secrets() {
+		got = append(got, v.Reveal())
+	}
+	for _, want := range []string{"url-password", "pnu_key", "admin:auth-password", "auth-password", "Bearer header-token", "header-token"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if strings.Contains(fmt.Sprint(s.Secrets()), "pnu_key") {
+		t.Error("they print")
 	}
 }

@@ -27,6 +27,14 @@ type credentials struct {
 	Role            *sts.AssumeRoleInput // the role to act under; nil is none
 }
 
+// String names whose they are, and shows none of them.
+func (c credentials) String() string {
+	return "credentials " + firstOf(c.AccessKeyID, c.Profile, "of the machine")
+}
+
+// GoString is String.
+func (c credentials) GoString() string { return c.String() }
+
 // key tells credentials apart without showing them.
 func (c credentials) key() string {
 	encoded, _ := json.Marshal(c) // strings, numbers, and slices and maps of them always encode

@@ -148,16 +148,16 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	return handle, d.arn, err
 }
 
-// logRequest writes what is sent to ECS to the run's log, for those who debug
-// it; the worker's credentials are cut short.
+// logRequest writes what is sent to ECS to the run's log, for those who debug it,
+// without the values of secrets. Prefect's worker shows the first six characters of
+// its own credentials, which is more of a password than anybody needs.
 func logRequest(job launch.Job, what string, request map[string]any) {
 	shown := copyObject(request)
 	overrides, _ := shown["overrides"].(map[string]any)
 	for _, override := range append(objects(overrides["containerOverrides"]), objects(shown["containerDefinitions"])...) {
 		for _, variable := range objects(override["environment"]) {
-			name, value := stringField(variable, "name"), text(variable["value"])
-			if (name == envAPIKey || name == envAuthString) && len(value) > shownOfSecret {
-				variable["value"] = value[:shownOfSecret] + "***"
+			if launch.SecretName(stringField(variable, "name")) && text(variable["value"]) != "" {
+				variable["value"] = launch.Masked
 			}
 		}
 	}
@@ -165,9 +165,6 @@ func logRequest(job launch.Job, what string, request map[string]any) {
 		job.Log(slog.LevelDebug, what+string(encoded))
 	}
 }
-
-// shownOfSecret is how much of a credential the log may show.
-const shownOfSecret = 6
 
 // prepare makes the request, all but its network, and refuses what cannot work.
 func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map[string]any, error) {

@@ -55,6 +55,12 @@ type Options struct {
 	Transport  http.RoundTripper // nil means a pooled transport with the settings above
 }
 
+// String names the API: the other fields hold secrets.
+func (o Options) String() string { return "client options for " + redactURL(o.APIURL) }
+
+// GoString is String.
+func (o Options) GoString() string { return o.String() }
+
 // Client calls one Prefect API. It may be used from several goroutines.
 type Client struct {
 	options   Options

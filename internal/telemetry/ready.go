@@ -26,7 +26,7 @@ func (h Health) alive(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err := ask(check); err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, err)
+		fmt.Fprintln(w, h.redacted(err.Error()))
 		return
 	}
 	fmt.Fprintln(w, "ok")
@@ -48,7 +48,16 @@ func (h Health) ready(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	write(w, err, checks)
+	var told strings.Builder
+	write(&told, err, checks)
+	fmt.Fprint(w, h.redacted(told.String()))
+}
+
+func (h Health) redacted(text string) string {
+	if h.Redact == nil {
+		return text
+	}
+	return h.Redact(text)
 }
 
 func ask(check func() error) error {

@@ -37,6 +37,8 @@ type Health struct {
 	Checks func() []Check
 	// Status describes every part in plain words, for people.
 	Status func() string
+	// Redact takes secrets out of what is told, nil takes out nothing.
+	Redact func(string) string
 	// Metrics are served on /metrics; nil serves none.
 	Metrics prometheus.Gatherer
 }
@@ -98,7 +100,7 @@ func (h Health) handler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if h.Status != nil {
-			fmt.Fprint(w, h.Status())
+			fmt.Fprint(w, h.redacted(h.Status()))
 		}
 	})
 	if h.Metrics != nil {

@@ -13,6 +13,7 @@ type metrics struct {
 	launches  *prometheus.CounterVec
 	reports   *prometheus.CounterVec
 	adopted   *prometheus.CounterVec
+	panics    prometheus.Counter
 	inWork    prometheus.Gauge
 	leftovers prometheus.Gauge
 	tracked   prometheus.Gauge
@@ -32,6 +33,7 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		launches:  counter("launches_total", "Launches of claimed flow runs.", "result"),
 		reports:   counter("infrastructure_ends_total", "Ends of infrastructure, by what was done about the flow run.", "outcome"),
 		adopted:   counter("adoptions_total", "Flow runs taken over from an earlier worker.", "kind"),
+		panics:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: "faber", Name: "panics_total", Help: "Panics that the worker survived. Each is a mistake in faber."}),
 		inWork:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "flow_runs_in_work", Help: "Flow runs that hold a slot."}),
 		tracked:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "tracked_infrastructure", Help: "Launched infrastructure that has not ended."}),
 		leftovers: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "leftover_infrastructure", Help: "Live infrastructure of faber's whose flow run is over or deleted."}),
@@ -48,7 +50,7 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		if c, ok := api.(interface{ Collectors() []prometheus.Collector }); ok {
 			r.MustRegister(c.Collectors()...)
 		}
-		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.inWork, m.tracked, m.leftovers, m.late, m.launched)
+		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.panics, m.inWork, m.tracked, m.leftovers, m.late, m.launched)
 	}
 	return m
 }

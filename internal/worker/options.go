@@ -58,6 +58,11 @@ type Options struct {
 	Settings []launch.EnvVar // the worker's own explicit settings, for flow runs' env
 	Env      func(string) (string, bool)
 	WorkerID func() string // the id Cloud gave this worker, "" elsewhere
+	// Redact takes the secrets out of a text that others may have put there; nil takes
+	// nothing. Learn is told of each job before anything else is done with it: the
+	// secrets of its flow run are in it.
+	Redact func(string) string
+	Learn  func(launch.Job)
 	// LastAnswer is when the API answered last; nil when nobody knows.
 	LastAnswer func() time.Time
 	// MaintenanceUntil is the end of the pause that the server asked for last.
@@ -133,6 +138,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.WorkerID == nil {
 		o.WorkerID = func() string { return "" }
+	}
+	if o.Redact == nil {
+		o.Redact = func(text string) string { return text }
+	}
+	if o.Learn == nil {
+		o.Learn = func(launch.Job) {}
 	}
 	if o.MaintenanceUntil == nil {
 		o.MaintenanceUntil = func() time.Time { return time.Time{} }

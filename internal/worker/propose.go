@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"faber/internal/prefect"
@@ -37,6 +38,7 @@ func (w *Worker) propose(ctx context.Context, flowRunID string, p proposal) (pre
 	if p.wait == nil {
 		p.wait = ctx
 	}
+	p.state.Message = w.redacted(p.state.Message)
 	p.state.Details.FlowRunID = flowRunID
 	p.state.Details.TransitionID = uuid.NewString()
 	for failures := 0; ; {
@@ -103,6 +105,15 @@ func standing(claimID string) func([]prefect.State) bool {
 		claim, _, _ := lastClaim(states)
 		return claim.ID == claimID
 	}
+}
+
+// redacted is a message without secrets. What successors read is left alone: it is
+// all our own, and a worker may be named like somebody's password.
+func (w *Worker) redacted(message string) string {
+	if strings.HasPrefix(message, claimPrefix) || strings.HasPrefix(message, placePrefix) {
+		return message
+	}
+	return w.opts.Redact(message)
 }
 
 func ours(r prefect.OrchestrationResult, proposed prefect.State) bool {

@@ -64,6 +64,7 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 		Env: w.environment(s, resolved), Labels: labels, LabelNames: labelNames,
 		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },
 	}
+	w.opts.Learn(job)
 	return job, nil
 }
 

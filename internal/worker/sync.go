@@ -102,9 +102,9 @@ func (w *Worker) setPool(pool prefect.WorkPool) {
 }
 
 // runChannelAndSync keeps the worker online and the pool's view fresh until ctx
-// ends: by the channel while it is healthy, by REST otherwise. firstSync is closed
+// ends: by the channel while it is healthy, by REST otherwise. firstSync is called
 // after the first round, whatever came of it.
-func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{}) {
+func (w *Worker) runChannelAndSync(ctx context.Context, firstSync func()) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	healthy := func() bool { return false }
@@ -131,10 +131,7 @@ func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{
 	w.beat(syncLoopName, w.opts.Heartbeat)
 	for ctx.Err() == nil {
 		failures := w.syncRound(ctx, healthy())
-		if firstSync != nil {
-			close(firstSync)
-			firstSync = nil
-		}
+		firstSync()
 		interval := jittered(w.opts.Heartbeat)
 		if w.pool.Load() == nil {
 			interval = min(startRetry, interval)

@@ -6,6 +6,9 @@ import "sync"
 // sync.WaitGroup it may be waited for while more are being started, which is
 // what a shutdown with a time limit does.
 type tasks struct {
+	// survived is deferred by each; nil lets a panic end the program.
+	survived func(recovered any)
+
 	mu   sync.Mutex
 	n    int
 	idle chan struct{} // closed when n comes to zero; nil until somebody waits
@@ -18,6 +21,9 @@ func (t *tasks) Go(f func()) {
 	t.mu.Unlock()
 	go func() {
 		defer t.done()
+		if t.survived != nil {
+			defer func() { t.survived(recover()) }()
+		}
 		f()
 	}()
 }

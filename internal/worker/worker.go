@@ -115,6 +115,7 @@ type Worker struct {
 	dispatches tasks
 	jobs       tasks
 	draining   atomic.Bool
+	panicked   atomic.Int64 // how often it survived a panic
 	started    atomic.Pointer[prefect.Event]
 }
 
@@ -144,6 +145,7 @@ func New(o Options) (*Worker, error) {
 		told:      make(chan string, 1024),
 	}
 	w.slots.freed = w.pollNow
+	w.dispatches.survived, w.jobs.survived = w.survived, w.survived
 	return w, nil
 }
 
@@ -174,7 +176,8 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var fetching, watching, syncing sync.WaitGroup
 	firstSync := make(chan struct{})
-	syncing.Go(func() { w.runChannelAndSync(work, firstSync) })
+	synced := sync.OnceFunc(func() { close(firstSync) })
+	syncing.Go(func() { w.keep(work, func() { w.runChannelAndSync(work, synced) }) })
 	select {
 	case <-firstSync:
 	case <-ctx.Done():
@@ -183,20 +186,22 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.log.Info(fmt.Sprintf("Worker '%s' started!", w.name))
 	}
 	w.announce(fetch, &fetching)
-	watching.Go(func() { w.sweepLoop(tracking, work, "starting sweep", w.opts.StartingSweep, w.attempts.starting) })
-	watching.Go(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
-	watching.Go(func() { w.hintLoop(tracking, work) })
-	watching.Go(func() { w.cancelLoop(tracking, work) })
-	watching.Go(func() { w.leaseLoop(tracking, work) })
-	watching.Go(func() { w.toldLoop(tracking, work) })
-	watching.Go(func() { w.runtimeLoop(tracking, work) })
-	fetching.Go(func() { w.wakeLoop(fetch) })
+	watch := func(loop func()) { watching.Go(func() { w.keep(tracking, loop) }) }
+	fetchFor := func(loop func()) { fetching.Go(func() { w.keep(fetch, loop) }) }
+	watch(func() { w.sweepLoop(tracking, work, "starting sweep", w.opts.StartingSweep, w.attempts.starting) })
+	watch(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
+	watch(func() { w.hintLoop(tracking, work) })
+	watch(func() { w.cancelLoop(tracking, work) })
+	watch(func() { w.leaseLoop(tracking, work) })
+	watch(func() { w.toldLoop(tracking, work) })
+	watch(func() { w.runtimeLoop(tracking, work) })
+	fetchFor(func() { w.wakeLoop(fetch) })
 	if w.opts.RunOnce {
 		w.runOnce(ctx, work)
 	} else {
-		fetching.Go(func() { w.adoptLoop(fetch, work) })
-		fetching.Go(func() { w.janitorLoop(fetch) })
-		w.pollLoop(fetch, work)
+		fetchFor(func() { w.adoptLoop(fetch, work) })
+		fetchFor(func() { w.janitorLoop(fetch) })
+		w.keep(fetch, func() { w.pollLoop(fetch, work) })
 	}
 	stopFetch()
 	w.drain(work, stopWork, drainOrder{

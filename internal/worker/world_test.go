@@ -25,6 +25,7 @@ type world struct {
 	log      *recorder
 	stop     context.CancelFunc
 	ended    chan struct{}
+	mayPanic bool
 }
 
 // recorder keeps run logs and events.
@@ -117,6 +118,9 @@ func inWorld(t *testing.T, prepare func(*world, *Options), test func(*world)) {
 		defer func() { // also when the test gives up
 			stop()
 			<-w.ended
+			if n := w.worker.panicked.Load(); n > 0 && !w.mayPanic {
+				t.Errorf("%d panics, see the log", n)
+			}
 		}()
 		test(w)
 	})
