@@ -57,6 +57,7 @@ func texts(list any) []string {
 
 func Test022Handshake(t *testing.T) {
 	b := newBench(t, "22", "the channel begins with auth, hello, ready; hello has both required capabilities")
+	b.differs()
 	b.createPool("process", nil)
 	b.worker("process", withName("shaker"), withArgs("-q", "default"))
 	s := b.waitReady()
@@ -85,8 +86,12 @@ func Test022Handshake(t *testing.T) {
 	if !slices.Contains(capabilities, "worker_heartbeat.v1") || !slices.Contains(capabilities, "work_pool_snapshot.v1") {
 		t.Errorf("the capabilities are %v", capabilities)
 	}
+	beat := "30"
+	if suite.worker == faber {
+		beat = "10"
+	}
 	for name, want := range map[string]string{
-		"worker_name": "shaker", "worker_type": "process", "heartbeat_interval_seconds": "30", "create_pool_if_not_found": "true",
+		"worker_name": "shaker", "worker_type": "process", "heartbeat_interval_seconds": beat, "create_pool_if_not_found": "true",
 		"work_queue_names": "[default]", "supported_channel_versions": "[work_pool_worker_channel.v1]",
 	} {
 		if got := fmt.Sprint(payload[name]); got != want {

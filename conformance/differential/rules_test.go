@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // A rule allows one leaf of one body to differ, and says what must stand there.
 type rule struct {
 	body   string // the operation
-	path   string // the leaf, exactly
+	path   string // the leaf, exactly but for a name that is *
 	when   func(python leaves) bool
 	holds  func(f facts, python, faber string) bool
 	reason string
@@ -38,6 +39,35 @@ func without(path string) func(leaves) bool {
 // is tells that Python's body has that value.
 func is(path, value string) func(leaves) bool {
 	return func(python leaves) bool { return python.at(path) == value }
+}
+
+// onSpot tells that Python's body may get capacity that is taken away again, and
+// that nobody says what the flow run's process is to do then.
+func onSpot(python leaves) bool {
+	spot, said := false, false
+	for path, value := range python {
+		spot = spot || strings.HasPrefix(path, "$.capacityProviderStrategy[") && value == quote("FARGATE_SPOT")
+		said = said || strings.HasSuffix(path, "[name=PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR].value")
+	}
+	return spot && !said
+}
+
+// about reports whether the rule is about a leaf.
+func (r rule) about(path string) bool {
+	before, after, wild := strings.Cut(r.path, "*")
+	name, fits := strings.CutPrefix(path, before)
+	name, ends := strings.CutSuffix(name, after)
+	return path == r.path || wild && fits && ends && !strings.Contains(name, "]")
+}
+
+// leaf is the leaf of two bodies that the rule is about.
+func (r rule) leaf(python, faber leaves) string {
+	for _, path := range slices.Sorted(maps.Keys(union(python, faber))) {
+		if r.about(path) {
+			return path
+		}
+	}
+	return r.path
 }
 
 var hash = regexp.MustCompile(`^"[0-9a-f]{64}"$`)
@@ -77,6 +107,11 @@ var rules = []rule{
 		func(f facts, python, faber string) bool { return python == absent && faber == quote(f.claim) },
 		"It names the claim that the task belongs to: a run that is launched again has tasks of several.",
 	},
+	{
+		"RunTask", "$.overrides.containerOverrides[name=*].environment[name=PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR].value", onSpot,
+		func(_ facts, python, faber string) bool { return python == absent && faber == quote("relinquish") },
+		"faber launches a run again whose Spot capacity is taken away, so the run's own process must not reschedule it as well.",
+	},
 }
 
 func quote(text string) string { return compact(text) }
@@ -105,10 +140,11 @@ func judge(f facts, op string, python, faber json.RawMessage) (judgement, error)
 		if r.body != op || !r.when(p) {
 			continue
 		}
-		ruled[r.path] = true
+		path := r.leaf(p, b)
+		ruled[path] = true
 		j.used = append(j.used, i)
-		if !r.holds(f, p.at(r.path), b.at(r.path)) {
-			j.unexplained = append(j.unexplained, difference{r.path, p.at(r.path), b.at(r.path)})
+		if !r.holds(f, p.at(path), b.at(path)) {
+			j.unexplained = append(j.unexplained, difference{path, p.at(path), b.at(path)})
 		}
 	}
 	for _, d := range compare(p, b) {

@@ -44,6 +44,7 @@ any time: what runs is kept, what died is started again. 'down' ends all of it.`
 		newDevUpCommand(std, flags),
 		newDevRunCommand(std, flags),
 		newDevStatusCommand(std, flags),
+		newDevFaultsCommand(std, flags),
 		newDevLogsCommand(std, flags),
 		newDevTerraformCommand(std, flags),
 		newDevEnvCommand(std, flags),
@@ -58,7 +59,7 @@ func (o *IO) steps() *dev.Steps { return &dev.Steps{Out: o.Err, Terminal: o.IsTe
 
 func newDevUpCommand(std *IO, flags *devFlags) *cobra.Command {
 	var ports dev.Ports
-	var workerBinary string
+	var workerBinary, faultsFile string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -81,6 +82,12 @@ Environment:
 			if err != nil {
 				return err
 			}
+			var faults *dev.Faults
+			if faultsFile != "" {
+				if faults, err = dev.ReadFaults(faultsFile); err != nil {
+					return err
+				}
+			}
 			executable, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find this program's file: %w", err)
@@ -91,6 +98,7 @@ Environment:
 				Executable:   executable,
 				WorkerBinary: workerBinary,
 				APIKey:       std.env("FABER_DEV_API_KEY"),
+				Faults:       faults,
 				Env:          std.Env,
 				Environ:      std.Environ(),
 				Home:         std.env("HOME"),
@@ -108,6 +116,7 @@ Environment:
 	cmd.Flags().IntVar(&ports.AWS, "aws-port", 0, "port of the AWS endpoint (default: a free one)")
 	cmd.Flags().IntVar(&ports.Cloud, "cloud-port", 0, "port of the front with Prefect Cloud's URL form (default: a free one)")
 	cmd.Flags().StringVar(&workerBinary, "worker-binary", "", "static Linux binary of faber for the worker's image (default: this program)")
+	cmd.Flags().StringVar(&faultsFile, "faults", "", "file of faults to inject into the running stack (see docs/faults.md)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say more on stderr")
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"faber/internal/worker"
 
@@ -31,6 +32,9 @@ type workerFlags struct {
 	createPool    bool
 
 	submitLimit     int
+	maxLaunches     int
+	maxCapacityWait time.Duration
+	stopLeftovers   bool
 	eventsQueue     string
 	keySecretARN    string
 	authSecretARN   string
@@ -50,6 +54,10 @@ func flagVariables() []struct{ variable, flag string } {
 		{"FABER_LIMIT", "limit"},
 		{"FABER_LIMIT_COUNTS", "limit-counts"},
 		{"FABER_WITH_HEALTHCHECK", "with-healthcheck"},
+		{"FABER_SUBMIT_LIMIT", "submit-limit"},
+		{"FABER_MAX_LAUNCHES", "max-launches"},
+		{"FABER_MAX_CAPACITY_WAIT", "max-capacity-wait"},
+		{"FABER_STOP_LEFTOVERS", "stop-leftovers"},
 		{"FABER_EVENTS_QUEUE", "events-queue"},
 		{"FABER_API_KEY_SECRET_ARN", "api-key-secret-arn"},
 		{"FABER_API_AUTH_STRING_SECRET_ARN", "api-auth-string-secret-arn"},
@@ -99,6 +107,9 @@ func (f *workerFlags) addStartFlags(flags *pflag.FlagSet) {
 
 	flags.StringVar(&f.limitCounts, "limit-counts", "running", "`what` counts against --limit: running, flow runs until their infrastructure ended; or launches, until it was launched, as with Prefect's ECS worker")
 	flags.VarP(newCount(&f.submitLimit, 64), "submit-limit", "", "`number` of flow runs that may be between claim and launch at once")
+	flags.VarP(newCount(&f.maxLaunches, 3), "max-launches", "", "`number` of launches of one flow run whose infrastructure never ran it or was interrupted (job variable max_launches)")
+	flags.DurationVar(&f.maxCapacityWait, "max-capacity-wait", time.Hour, "`time` for which a flow run waits for capacity before it is crashed")
+	addBool(flags, &f.stopLeftovers, "stop-leftovers", "stop tasks of this pool whose flow run is over or deleted; without it they are only reported (type ecs)")
 	flags.StringVar(&f.eventsQueue, "events-queue", "", "SQS `queue` (name or URL) with the ECS task state changes (type ecs)")
 	flags.StringVar(&f.keySecretARN, "api-key-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the Prefect API key from (type ecs)")
 	flags.StringVar(&f.authSecretARN, "api-auth-string-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the auth string of a self-hosted server from (type ecs)")
@@ -133,6 +144,10 @@ func (f *workerFlags) check() error {
 		return usageError("use running or launches", "unknown --limit-counts %q", f.limitCounts)
 	case f.submitLimit < 1:
 		return usageError("give a number of 1 or more", "--submit-limit is %d", f.submitLimit)
+	case f.maxLaunches < 1:
+		return usageError("give a number of 1 or more", "--max-launches is %d", f.maxLaunches)
+	case f.maxCapacityWait <= 0:
+		return usageError("give a time like 30m", "--max-capacity-wait is %s", f.maxCapacityWait)
 	case f.prefetch < 0:
 		return usageError("give a number of 0 or more", "--prefetch-seconds is %d", f.prefetch)
 	case f.logFormat != "text" && f.logFormat != "json":

@@ -201,13 +201,23 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		CreatePool: s.flags.createPool, BaseJobTemplate: s.template,
 		Settings: settings, Env: s.std.Env,
 		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil,
-		Prefetch:     time.Duration(s.flags.prefetch) * time.Second,
-		Query:        time.Duration(s.settings.QuerySeconds * float64(time.Second)),
-		Heartbeat:    time.Duration(s.settings.HeartbeatSeconds) * time.Second,
+		Prefetch:    time.Duration(s.flags.prefetch) * time.Second,
+		Query:       time.Duration(s.settings.QuerySeconds * float64(time.Second)),
+		Heartbeat:   s.heartbeat(),
+		MaxLaunches: s.flags.maxLaunches, MaxCapacityWait: s.flags.maxCapacityWait, StopLeftovers: s.flags.stopLeftovers,
 		DrainTimeout: drainTimeout, DrainGrace: drainGrace,
 	}
 	options.TailLines, options.UnbegunTailLines = s.tailLines()
 	return options
+}
+
+// heartbeat is what somebody set, or faber's own: Prefect's default would let the
+// runs of a worker that is gone wait for longer than need be.
+func (s *workerStart) heartbeat() time.Duration {
+	if !s.settings.IsSet("PREFECT_WORKER_HEARTBEAT_SECONDS") {
+		return worker.DefaultHeartbeat
+	}
+	return time.Duration(s.settings.HeartbeatSeconds) * time.Second
 }
 
 // tailLines is how much output of infrastructure that failed goes into the logs
@@ -246,7 +256,7 @@ func (s *workerStart) newLauncher(ctx context.Context) (launch.Launcher, error) 
 
 func (s *workerStart) ecsOptions(region string) ecs.Options {
 	options := ecs.Options{
-		Logger: s.log, Region: region,
+		Logger: s.log, Metrics: s.registry, Region: region,
 		SecretARN: s.flags.keySecretARN, AuthStringSecretARN: s.flags.authSecretARN,
 		RefusePlaintextCredentials: s.flags.refusePlaintext,
 	}

@@ -61,6 +61,11 @@ func (s *Settings) Rows() []Row {
 			rows = append(rows, s.row(group.group, UseWorker, k))
 		}
 	}
+	for i := range rows {
+		if rows[i].Name == heartbeatSetting && !s.IsSet(heartbeatSetting) {
+			rows[i].Note = "unset, faber's worker takes 10: others notice sooner when it is gone"
+		}
+	}
 	var idle []Row
 	for _, k := range s.all() {
 		note, isIdle := idleNote(k.name)
@@ -76,6 +81,8 @@ func (s *Settings) Rows() []Row {
 	}
 	return append(rows, idle...)
 }
+
+const heartbeatSetting = "PREFECT_WORKER_HEARTBEAT_SECONDS"
 
 // idleNote says why Python's worker obeys a setting and this one does not.
 func idleNote(name string) (note string, idle bool) {

@@ -48,6 +48,8 @@ type Options struct {
 	WorkerBinary string
 	// APIKey is the key that the Prefect front accepts; "" keeps the stack's own.
 	APIKey string
+	// Faults are injected once the stack is up; nil leaves the fronts as they are.
+	Faults *Faults
 
 	Env     func(string) (string, bool)
 	Environ []string
@@ -85,6 +87,10 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		{"terraform", u.terraform},
 		{"work pool", u.workPool},
 		{"worker", u.workerOnline},
+	}
+	if o.Faults != nil {
+		// Last: what is rehearsed is the life of a stack, not its birth.
+		steps = append(steps, namedStep{"faults", u.injectFaults})
 	}
 	for _, s := range steps {
 		if err := o.Steps.Run(ctx, s.name, s.run); err != nil {

@@ -27,8 +27,8 @@ const (
 	// callTimeout bounds one attempt of one call. It is longer than the long
 	// poll of the event queue.
 	callTimeout = 30 * time.Second
-	// callAttempts bounds the SDK's own retries, which serve short hiccups;
-	// patience beyond them is the worker's.
+	// callAttempts bounds the SDK's own retries, which serve short hiccups: lost
+	// connections and 5xx. Patience beyond them is the worker's.
 	callAttempts   = 3
 	callMaxBackoff = 5 * time.Second
 	maxClientSets  = 32
@@ -72,6 +72,7 @@ type clientSets struct {
 	region  string // used when the credentials name none; "" leaves it to the machine
 	backoff time.Duration
 	known   cache[*clients]
+	govern  *governors
 
 	loading    sync.Mutex // the SDK reads files and may call out: one at a time is enough
 	transports []*http.Transport
@@ -179,6 +180,7 @@ func (s *clientSets) manners(c credentials, client *awshttp.BuildableClient) []l
 	options := []loadOption{
 		config.WithHTTPClient(client),
 		config.WithRetryer(func() aws.Retryer { return s.retryer(c.Client.Attempts) }),
+		config.WithAPIOptions([]func(*middleware.Stack) error{s.govern.govern(c.account())}),
 	}
 	if c.Client.FIPS != nil {
 		state := aws.FIPSEndpointStateDisabled
@@ -231,8 +233,8 @@ func (s *clientSets) close() {
 }
 
 // retryer retries a few times and never holds calls back by itself: pacing is
-// the governor's, and the SDK's shared retry budget would let one API that is
-// down fail the calls to the others.
+// the governor's, throttled calls too are for it to repeat, and the SDK's shared
+// retry budget would let one API that is down fail the calls to the others.
 func (s *clientSets) retryer(attempts int) aws.Retryer {
 	if attempts == 0 {
 		attempts = callAttempts
@@ -241,7 +243,17 @@ func (s *clientSets) retryer(attempts int) aws.Retryer {
 		o.MaxAttempts = attempts
 		o.MaxBackoff = s.backoff
 		o.RateLimiter = ratelimit.None
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(notThrottled)}, retry.DefaultRetryables...)
 	})
+}
+
+// notThrottled has the SDK not retry what the governor repeats; of all else it says
+// nothing.
+func notThrottled(err error) aws.Ternary {
+	if isThrottle(err) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 func optional(s string) *string {

@@ -44,8 +44,10 @@ type configuration struct {
 	credentials      credentials
 	warnings         []string // what the configuration asks for and nothing here can honour
 	deregister       bool
-	misshapen        bool // task_definition is there, and is no object
-	matchLatest      bool // the family's latest revision may be anybody's, if it is equal
+	misshapen        bool    // task_definition is there, and is no object
+	matchLatest      bool    // the family's latest revision may be anybody's, if it is equal
+	ladder           []int64 // MiB after the first, second, … launch that ran out of memory
+	relieved         bool    // ECS found the overrides too long, however short they look from here
 }
 
 // userDefinition is the task definition that the user points at, "" when the
@@ -71,6 +73,7 @@ func parseConfiguration(job launch.Job) (*configuration, error) {
 		request:          copyObject(r.objectAt("task_run_request")),
 		deregister:       r.bool("auto_deregister_task_definition"),
 		matchLatest:      r.bool("match_latest_revision_in_family"),
+		ladder:           r.ladder(),
 	}
 	_, isObject := job.Configuration["task_definition"].(map[string]any)
 	c.misshapen = job.Configuration["task_definition"] != nil && !isObject

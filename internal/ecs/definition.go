@@ -26,7 +26,9 @@ type definition struct {
 	compatibilities []string
 	networkMode     string
 	executionRole   string
+	cpu, memory     any // of the task, as they are written
 	containers      []types.ContainerDefinition
+	moved           map[string]map[string]bool // variables that a container has from here instead of from the overrides
 }
 
 // name is what tasks of the definition are asked for by: the user's own word for
@@ -39,6 +41,7 @@ type built struct {
 	hash   string // of everything that is registered
 	input  *awsecs.RegisterTaskDefinitionInput
 	shape  map[string]any
+	moved  map[string]map[string]bool // by container: variables that were taken out of the overrides
 }
 
 // buildDefinition makes the task definition of a job. It holds nothing that
@@ -89,6 +92,9 @@ func (b *built) as(arn string, fresh bool) *definition {
 		networkMode:   string(b.input.NetworkMode),
 		executionRole: aws.ToString(b.input.ExecutionRoleArn),
 		containers:    b.input.ContainerDefinitions,
+		moved:         b.moved,
+		cpu:           b.shape["cpu"],
+		memory:        b.shape["memory"],
 	}
 	for _, compatibility := range b.input.RequiresCompatibilities {
 		d.compatibilities = append(d.compatibilities, string(compatibility))

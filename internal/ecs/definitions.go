@@ -32,6 +32,13 @@ func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configurat
 	if err := c.fits(b.as("", false)); err != nil { // before there is a revision that nobody can use
 		return nil, err
 	}
+	if b, err = l.fitOverrides(c, job, b); err != nil {
+		return nil, refused(err, tooLongHint)
+	}
+	if len(b.moved) > 0 && l.warned.first("moved "+owner(job)) {
+		job.Log(slog.LevelInfo, fmt.Sprintf("The environment is too long for the overrides of a task, of which ECS takes %d characters: "+
+			"what the runs of a deployment have in common is set in the task definition.", maxOverrides))
+	}
 	arn, fresh, err := l.register(ctx, on, c, b, job)
 	if err != nil {
 		return nil, err
@@ -112,6 +119,8 @@ func definitionOf(t *types.TaskDefinition) *definition {
 		networkMode:   string(t.NetworkMode),
 		executionRole: aws.ToString(t.ExecutionRoleArn),
 		containers:    t.ContainerDefinitions,
+		cpu:           aws.ToString(t.Cpu),
+		memory:        aws.ToString(t.Memory),
 	}
 	for _, compatibility := range t.RequiresCompatibilities {
 		d.compatibilities = append(d.compatibilities, string(compatibility))
@@ -196,10 +205,10 @@ func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, c *configurati
 func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (string, error) {
 	input := *b.input
 	input.Tags = append(slices.Clip(input.Tags), types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
-	out, err := call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, &input)
+	out, err := on.ecs.RegisterTaskDefinition(ctx, &input)
 	if err != nil && errorCode(err) == "AccessDeniedException" && strings.Contains(errorMessage(err), "TagResource") {
 		l.logger.Warn("the worker may not tag task definitions: after each restart they are registered again", "hint", "grant the worker's role ecs:TagResource")
-		out, err = call(ctx, l.governor.registerDefinition, on.ecs.RegisterTaskDefinition, b.input)
+		out, err = on.ecs.RegisterTaskDefinition(ctx, b.input)
 	}
 	if err != nil {
 		return "", err
@@ -209,7 +218,7 @@ func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (stri
 
 // describeDefinition reads a definition; nil when there is none.
 func (l *Launcher) describeDefinition(ctx context.Context, on *clients, name string) (*awsecs.DescribeTaskDefinitionOutput, error) {
-	out, err := call(ctx, l.governor.describeDefinition, on.ecs.DescribeTaskDefinition, &awsecs.DescribeTaskDefinitionInput{
+	out, err := on.ecs.DescribeTaskDefinition(ctx, &awsecs.DescribeTaskDefinitionInput{
 		TaskDefinition: aws.String(name),
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})

@@ -96,7 +96,7 @@ func (l *Launcher) describeBatch(ctx context.Context, b batch) ([]launch.Observa
 	for i, handle := range b.handles {
 		_, _, arns[i], _ = splitPID(handle.PID)
 	}
-	out, err := call(ctx, l.governor.describeTasks, b.on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+	out, err := b.on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 		Cluster: aws.String(b.cluster),
 		Tasks:   arns,
 		Include: []types.TaskField{types.TaskFieldTags},
@@ -216,7 +216,7 @@ func (l *Launcher) deregister(ctx context.Context, on *clients, arn string) erro
 		return nil
 	}
 	l.forgetDefinition(arn)
-	_, err := call(ctx, l.governor.deregisterDefinition, on.ecs.DeregisterTaskDefinition, &awsecs.DeregisterTaskDefinitionInput{TaskDefinition: aws.String(arn)})
+	_, err := on.ecs.DeregisterTaskDefinition(ctx, &awsecs.DeregisterTaskDefinitionInput{TaskDefinition: aws.String(arn)})
 	if err != nil {
 		if transient(err) {
 			l.ended.forget(arn)

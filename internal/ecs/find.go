@@ -103,9 +103,6 @@ func (l *Launcher) findIn(ctx context.Context, b batch, pool launch.Pool) ([]lau
 	pages := awsecs.NewListTasksPaginator(b.on.ecs, &awsecs.ListTasksInput{Cluster: aws.String(b.cluster), StartedBy: optional(mark)})
 	var arns []string
 	for pages.HasMorePages() {
-		if err := takeTurn(ctx, l.governor.listTasks); err != nil {
-			return nil, err
-		}
 		page, err := pages.NextPage(ctx)
 		if errorCode(err) == "ClusterNotFoundException" {
 			return nil, nil
@@ -117,7 +114,7 @@ func (l *Launcher) findIn(ctx context.Context, b batch, pool launch.Pool) ([]lau
 	}
 	var found []launch.Handle
 	for part := range slices.Chunk(arns, describeBatch) {
-		out, err := call(ctx, l.governor.describeTasks, b.on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+		out, err := b.on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 			Cluster: aws.String(b.cluster), Tasks: part, Include: []types.TaskField{types.TaskFieldTags},
 		})
 		if err != nil {

@@ -1,61 +1,164 @@
 package ecs
 
 import (
-	"context"
-	"fmt"
+	"strings"
+	"sync"
 
-	"golang.org/x/time/rate"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// governor holds calls back to what AWS grants an account, so that a burst
-// waits here instead of being throttled there. One governor serves all
-// goroutines of a launcher.
+// quota is what one bucket grants.
+type quota struct {
+	api   string  // as metrics and messages name it
+	rate  float64 // calls a second that may go on for ever
+	burst float64 // calls at once, after a pause
+	floor float64 // calls a second that throttling leaves
+}
+
+// quotas are those that AWS publishes for an account in a region, a little below:
+// AWS counts when calls arrive, and a network may bunch them.
+//
+// ECS has them by category of API
+// (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html,
+// at once and a second): to change task definitions 20 and 1, to read them 50
+// and 20, to change tasks 100 and 40, to read them 100 and 20. What shares a
+// category there shares a bucket here, or has a part of it. On Fargate RunTask may
+// be called 20 times a second, at once as well as on and on, and tasks launched
+// 100 at once and 20 a second, on demand and on Spot each
+// (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html).
+// So RunTask is hardly let to burst: in no second are there more calls than AWS
+// takes in one, and in no five seconds more than 100.
+//
+// EC2 takes 100 and 20 of its Describe calls
+// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html), which
+// others in the account need more. CloudWatch Logs takes 10 GetLogEvents a second
+// in the narrowest region
+// (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html).
+// SQS sets standard queues no limit that counts here; its bucket keeps a mistake
+// from becoming a bill.
+var quotas = map[string]quota{
+	"RunTask":                      {api: "RunTask", rate: 19, burst: 4, floor: 0.25},
+	onDemand:                       {api: onDemand, rate: 19.5, burst: 95, floor: 0.5},
+	onSpot:                         {api: onSpot, rate: 19.5, burst: 95, floor: 0.5},
+	"RegisterTaskDefinition":       taskDefinitions,
+	"DeregisterTaskDefinition":     taskDefinitions,
+	"DescribeTaskDefinition":       {api: "DescribeTaskDefinition", rate: 19, burst: 45, floor: 0.5},
+	"DescribeTasks":                {api: "DescribeTasks", rate: 14, burst: 60, floor: 1},
+	"ListTasks":                    {api: "ListTasks", rate: 5, burst: 30, floor: 0.5},
+	"StopTask":                     {api: "StopTask", rate: 20, burst: 40, floor: 0.5},
+	"DescribeVpcs":                 networkCalls,
+	"DescribeSubnets":              networkCalls,
+	"GetLogEvents":                 {api: "GetLogEvents", rate: 9, burst: 9, floor: 0.5},
+	"GetQueueUrl":                  queueCalls,
+	"ReceiveMessage":               queueCalls,
+	"DeleteMessageBatch":           queueCalls,
+	"ChangeMessageVisibilityBatch": queueCalls,
+}
+
+var (
+	taskDefinitions = quota{api: "RegisterTaskDefinition", rate: 0.97, burst: 19, floor: 0.2}
+	networkCalls    = quota{api: "EC2", rate: 10, burst: 20, floor: 0.5}
+	queueCalls      = quota{api: "SQS", rate: 100, burst: 200, floor: 1}
+)
+
+// Launches on Fargate are counted beside the calls that make them.
+const (
+	onDemand = "Fargate launches"
+	onSpot   = "Fargate Spot launches"
+)
+
+// governors holds calls back to what AWS grants each account in each region, so
+// that a burst waits here instead of being throttled there.
+type governors struct {
+	metrics *callMetrics
+
+	mu    sync.Mutex
+	known map[string]*governor
+}
+
+// maxGovernors bounds what is remembered of accounts; above it all start anew.
+const maxGovernors = 256
+
+// governor are the buckets of one account in one region.
 type governor struct {
-	runTask              *rate.Limiter
-	registerDefinition   *rate.Limiter
-	deregisterDefinition *rate.Limiter
-	describeDefinition   *rate.Limiter
-	describeTasks        *rate.Limiter
-	listTasks            *rate.Limiter
-	stopTask             *rate.Limiter
-	network              *rate.Limiter // DescribeVpcs, DescribeSubnets
-	logs                 *rate.Limiter
+	buckets map[string]*bucket // by api
 }
 
-// newGovernor is sized to the quotas that AWS documents for ECS on Fargate and
-// for CloudWatch Logs, with some of each left to other clients.
-func newGovernor() *governor {
-	return &governor{
-		runTask:              rate.NewLimiter(20, 20),
-		registerDefinition:   rate.NewLimiter(1, 20),
-		deregisterDefinition: rate.NewLimiter(1, 5),
-		describeDefinition:   rate.NewLimiter(20, 50),
-		describeTasks:        rate.NewLimiter(20, 50),
-		listTasks:            rate.NewLimiter(20, 50),
-		stopTask:             rate.NewLimiter(20, 40),
-		network:              rate.NewLimiter(10, 20),
-		logs:                 rate.NewLimiter(10, 10),
-	}
+func newGovernors(metrics *callMetrics) *governors {
+	return &governors{metrics: metrics, known: map[string]*governor{}}
 }
 
-// call waits for its turn and then makes the call. Calls that the SDK retries
-// count once; its own back-off paces the rest.
-func call[In, Out, Opt any](
-	ctx context.Context, limiter *rate.Limiter,
-	do func(context.Context, *In, ...Opt) (*Out, error), in *In,
-) (*Out, error) {
-	if err := takeTurn(ctx, limiter); err != nil {
-		return nil, err
+// of is the governor of an account, as far as it is known, in a region. All who
+// call there share it.
+func (g *governors) of(account, region string) *governor {
+	key := account + " " + region
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if known := g.known[key]; known != nil {
+		return known
 	}
-	return do(ctx, in)
+	if len(g.known) >= maxGovernors {
+		clear(g.known)
+	}
+	made := &governor{buckets: map[string]*bucket{}}
+	for _, q := range quotas {
+		if made.buckets[q.api] == nil {
+			made.buckets[q.api] = newBucket(q, g.metrics)
+		}
+	}
+	g.known[key] = made
+	return made
 }
 
-// takeTurn waits for the limiter. A deadline that would pass first is told at
-// once, as what it is.
-func takeTurn(ctx context.Context, limiter *rate.Limiter) error {
-	err := limiter.Wait(ctx)
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("wait for a turn at AWS: %w", context.DeadlineExceeded)
+// forCall are the buckets that a call takes from, the widest first: what is taken
+// from it while the next one is waited for is the least loss.
+func (g *governor) forCall(operation string, input any) []*bucket {
+	q, known := quotas[operation]
+	if !known {
+		return nil
 	}
-	return err
+	if run, ok := input.(*awsecs.RunTaskInput); ok {
+		if launches := launchesOf(run); launches != "" {
+			return []*bucket{g.buckets[launches], g.buckets[q.api]}
+		}
+	}
+	return []*bucket{g.buckets[q.api]}
+}
+
+// launchesOf names the launches that a request counts among; "" when it is not for
+// Fargate.
+func launchesOf(run *awsecs.RunTaskInput) string {
+	for _, item := range run.CapacityProviderStrategy {
+		switch {
+		case item.CapacityProvider == nil:
+		case *item.CapacityProvider == "FARGATE_SPOT":
+			return onSpot
+		case strings.HasPrefix(*item.CapacityProvider, "FARGATE"):
+			return onDemand
+		}
+	}
+	if run.LaunchType == types.LaunchTypeFargate {
+		return onDemand
+	}
+	return ""
+}
+
+// account tells credentials of different accounts apart, as far as that goes
+// without a call: a role names its account, keys and profiles stand for one each,
+// and the machine's own are the same for all who name nothing.
+func (c credentials) account() string {
+	switch {
+	case c.Role != nil && c.Role.RoleArn != nil:
+		if parts := strings.Split(*c.Role.RoleArn, ":"); len(parts) > 4 && parts[4] != "" {
+			return c.EndpointURL + " account " + parts[4]
+		}
+		return c.EndpointURL + " role " + *c.Role.RoleArn
+	case c.AccessKeyID != "":
+		return c.EndpointURL + " key " + c.AccessKeyID
+	case c.Profile != "":
+		return c.EndpointURL + " profile " + c.Profile
+	default:
+		return c.EndpointURL + " machine"
+	}
 }

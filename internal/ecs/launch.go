@@ -16,6 +16,10 @@ import (
 	"faber/internal/launch"
 )
 
+// launchPatience is how long a launch waits for its turns at AWS. Then it says so,
+// and its place is kept for when it is called again.
+const launchPatience = 20 * time.Second
+
 // pidSeparator stands between cluster and task in an infrastructure_pid. ARNs
 // hold single colons.
 const pidSeparator = "::"
@@ -28,9 +32,15 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	if err != nil {
 		return launch.Handle{}, &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Hint: "Correct the job variables.", Err: err}
 	}
-	handle, err := l.launch(ctx, c, job)
+	ctx = withCaller(ctx, caller{
+		queue: job.WorkQueue, deployment: job.DeploymentID, ticket: job.ClaimID, until: time.Now().Add(l.options.patience),
+	})
+	var tries outcome // of RunTask
+	handle, err := l.launch(ctx, c, job, &tries)
 	if err != nil {
-		return launch.Handle{}, launchFailure(err, c, c.clusterOrDefault())
+		failure := launchFailure(err, c, c.clusterOrDefault())
+		failure.Unknown = tries.unknown.Load()
+		return launch.Handle{}, failure
 	}
 	return handle, nil
 }
@@ -50,7 +60,7 @@ func (c *configuration) askedCluster() string {
 	return c.cluster
 }
 
-func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job) (launch.Handle, error) {
+func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job, tries *outcome) (launch.Handle, error) {
 	on, err := l.clients.get(ctx, c.credentials)
 	if err != nil {
 		return launch.Handle{}, err
@@ -61,10 +71,10 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job)
 		}
 	}
 	began := time.Now()
-	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job)
-	if err != nil && l.forgetStale(err, on, c, definitionARN, began) {
+	handle, definitionARN, err := l.tryLaunch(ctx, on, c, job, tries)
+	if err != nil && (l.forgetStale(err, on, c, definitionARN, began) || c.relieveNow(err)) {
 		// The refused call had no effect, so the token is still free.
-		handle, _, err = l.tryLaunch(ctx, on, c, job)
+		handle, _, err = l.tryLaunch(ctx, on, c, job, tries)
 	}
 	return handle, err
 }
@@ -88,7 +98,17 @@ func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definit
 	}
 }
 
-func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job) (_ launch.Handle, definitionARN string, _ error) {
+// relieveNow has the next try move variables into the definition, after ECS found
+// the overrides too long: how exactly it counts is not documented.
+func (c *configuration) relieveNow(err error) bool {
+	if c.relieved || c.userDefinition() != "" || !strings.Contains(strings.ToLower(errorMessage(err)), "container overrides length") || errorCode(err) == "" {
+		return false
+	}
+	c.relieved = true
+	return true
+}
+
+func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration, job launch.Job, tries *outcome) (_ launch.Handle, definitionARN string, _ error) {
 	d, err := l.definitionFor(ctx, on, c, job)
 	if err != nil {
 		return launch.Handle{}, "", err
@@ -105,9 +125,12 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	if err != nil {
 		return launch.Handle{}, d.arn, refused(err, "Correct task_run_request in the work pool's base job template.")
 	}
+	if err := checkOverrides(request); err != nil {
+		return launch.Handle{}, d.arn, refused(err, tooLongHint)
+	}
 	job.Log(slog.LevelInfo, "Creating ECS task run...")
 	logRequest(job, "Task run request", request)
-	handle, err := l.runTask(ctx, on, c, job, input, request)
+	handle, err := l.runTask(ctx, on, c, job, input, request, tries)
 	return handle, d.arn, err
 }
 
@@ -144,18 +167,18 @@ func (l *Launcher) prepare(c *configuration, job launch.Job, d *definition) (map
 	if err != nil {
 		return nil, refused(err, "Correct the job variables.")
 	}
+	for _, note := range c.attemptNotes(job, d) {
+		job.Log(slog.LevelInfo, note)
+	}
 	return request, l.checkPlaintext(job, d, request)
 }
 
-func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any) (launch.Handle, error) {
-	body, err := json.Marshal(request)
+func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, job launch.Job, input *awsecs.RunTaskInput, request map[string]any, tries *outcome) (launch.Handle, error) {
+	body, err := encode(request)
 	if err != nil {
 		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
 	}
-	run := func(ctx context.Context, input *awsecs.RunTaskInput, options ...func(*awsecs.Options)) (*awsecs.RunTaskOutput, error) {
-		return on.ecs.RunTask(ctx, input, append(options, sending(body))...)
-	}
-	out, err := call(ctx, l.governor.runTask, run, input)
+	out, err := on.ecs.RunTask(tries.watching(ctx), input, sending(body))
 	var conflict *types.ConflictException
 	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
 		return l.adopt(ctx, on, c, job, conflict.ResourceIds[0])
@@ -176,7 +199,7 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 // has started.
 func (l *Launcher) adopt(ctx context.Context, on *clients, c *configuration, job launch.Job, id string) (launch.Handle, error) {
 	job.Log(slog.LevelInfo, fmt.Sprintf("ECS task '%s' was already created for this claim", id))
-	out, err := call(ctx, l.governor.describeTasks, on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 		Cluster: aws.String(c.clusterOrDefault()),
 		Tasks:   []string{id},
 	})

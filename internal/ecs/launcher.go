@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"faber/internal/launch"
 )
@@ -52,6 +53,8 @@ type Options struct {
 	// one, and it is no mistake when it does not exist.
 	QueueOptional bool
 
+	Metrics prometheus.Registerer // of the calls to AWS; nil counts for nobody
+
 	// LoadConfig finds the machine's AWS configuration; nil is the SDK's way.
 	LoadConfig LoadConfig
 
@@ -59,14 +62,14 @@ type Options struct {
 	queueWait    time.Duration // before a missing queue is looked for again
 	queueBackoff time.Duration // the first pause after an error of the queue
 	extendEvery  time.Duration // how often messages are held back while the worker is busy
+	patience     time.Duration // of a launch that waits for its turn
 }
 
 // Launcher launches ECS tasks. Make one with New.
 type Launcher struct {
-	options  Options
-	logger   *slog.Logger
-	governor *governor
-	clients  *clientSets
+	options Options
+	logger  *slog.Logger
+	clients *clientSets
 
 	lookups    keyedLock
 	registered cache[string]      // by clients, family and hash: ARN
@@ -91,6 +94,8 @@ var (
 	_ launch.Launcher  = (*Launcher)(nil)
 	_ launch.Placer    = (*Launcher)(nil)
 	_ launch.Templated = (*Launcher)(nil)
+
+	_ launch.MemoryLadder = (*Launcher)(nil)
 )
 
 // place is where tasks were launched, and how they are seen.
@@ -120,6 +125,7 @@ func New(o Options) (*Launcher, error) {
 	o.queueWait = cmp.Or(o.queueWait, missingQueueWait)
 	o.queueBackoff = cmp.Or(o.queueBackoff, firstQueueBackoff)
 	o.extendEvery = cmp.Or(o.extendEvery, extendEvery)
+	o.patience = cmp.Or(o.patience, launchPatience)
 	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
 		if arn != "" && !isSecretARN(arn) {
 			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
@@ -127,10 +133,12 @@ func New(o Options) (*Launcher, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Launcher{
-		options:    o,
-		logger:     o.Logger,
-		governor:   newGovernor(),
-		clients:    &clientSets{load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets}},
+		options: o,
+		logger:  o.Logger,
+		clients: &clientSets{
+			load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets},
+			govern: newGovernors(newCallMetrics(o.Metrics)),
+		},
 		registered: cache[string]{limit: maxDefinitions},
 		revisions:  cache[*definition]{limit: maxDefinitions},
 		networks:   cache[network]{limit: maxPlaces},
@@ -167,17 +175,7 @@ func (l *Launcher) Check(job launch.Job) error {
 	if err != nil {
 		return err
 	}
-	var problems []error
-	d := &definition{arn: c.userDefinition()}
-	if d.arn == "" {
-		b, err := l.buildDefinition(c, job, "")
-		if err != nil {
-			problems = append(problems, err)
-		} else {
-			d = b.as("", false)
-			problems = append(problems, checkSize(c, b), c.checkDefinition(d))
-		}
-	}
+	d, problems := l.checkBuilt(c, job)
 	problems = append(problems, c.checkNetwork())
 	request, err := c.buildRequest(job, d)
 	if err != nil {
@@ -186,10 +184,32 @@ func (l *Launcher) Check(job launch.Job) error {
 	if _, err := decodeRequest(request); err != nil {
 		problems = append(problems, err)
 	}
+	if c.userDefinition() != "" { // else they were made to fit, or found not to
+		problems = append(problems, checkOverrides(request))
+	}
 	if tags, _ := request["tags"].([]any); len(tags) > maxTags {
 		problems = append(problems, fmt.Errorf("the task would have %d tags, and ECS allows %d: use fewer labels", len(tags), maxTags))
 	}
 	return refuse(problems...)
+}
+
+// checkBuilt makes the job's definition, as far as it is not the user's, and says
+// what is wrong with it.
+func (l *Launcher) checkBuilt(c *configuration, job launch.Job) (*definition, []error) {
+	d := &definition{arn: c.userDefinition()}
+	if d.arn != "" {
+		return d, []error{c.checkLadder(d)}
+	}
+	b, err := l.buildDefinition(c, job, "")
+	if err != nil {
+		return d, []error{err}
+	}
+	problems := []error{checkSize(c, b), c.checkDefinition(b.as("", false)), c.checkLadder(b.as("", false))}
+	fitted, err := l.fitOverrides(c, job, b)
+	if err != nil {
+		return b.as("", false), append(problems, err)
+	}
+	return fitted.as("", false), problems
 }
 
 // Preview is what a launch would send to ECS, as far as it is known without
@@ -210,6 +230,9 @@ func (l *Launcher) Preview(job launch.Job) (*Preview, error) {
 	if d.arn == "" {
 		b, err := l.buildDefinition(c, job, l.options.Region)
 		if err != nil {
+			return nil, err
+		}
+		if b, err = l.fitOverrides(c, job, b); err != nil {
 			return nil, err
 		}
 		p.TaskDefinition = b.shape

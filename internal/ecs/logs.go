@@ -37,7 +37,7 @@ func (l *Launcher) Tail(ctx context.Context, handle launch.Handle, limit int) ([
 	if err != nil || stream.group == "" {
 		return nil, err
 	}
-	out, err := call(ctx, l.governor.logs, on.logs(firstOf(stream.region, task.region)).GetLogEvents, &cloudwatchlogs.GetLogEventsInput{
+	out, err := on.logs(firstOf(stream.region, task.region)).GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName:  aws.String(stream.group),
 		LogStreamName: aws.String(stream.prefix + "/" + stream.container + "/" + task.id),
 		Limit:         aws.Int32(int32(min(limit, maxLogEvents))),
@@ -61,7 +61,7 @@ func (l *Launcher) Tail(ctx context.Context, handle launch.Handle, limit int) ([
 
 // streamOf finds out where a task's container logs to.
 func (l *Launcher) streamOf(ctx context.Context, on *clients, cluster, arn string) (logStream, error) {
-	out, err := call(ctx, l.governor.describeTasks, on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{Cluster: aws.String(cluster), Tasks: []string{arn}})
+	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{Cluster: aws.String(cluster), Tasks: []string{arn}})
 	if code := errorCode(err); code == "ClusterNotFoundException" || code == "InvalidParameterException" {
 		return logStream{}, nil
 	}

@@ -116,7 +116,7 @@ func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuratio
 	if len(c.network) > 0 {
 		help = "Pass an explicit `vpc_id`."
 	}
-	vpcs, err := call(ctx, l.governor.network, on.ec2.DescribeVpcs, ask)
+	vpcs, err := on.ec2.DescribeVpcs(ctx, ask)
 	if errorCode(err) == "InvalidVpcID.NotFound" {
 		return nil, &configError{
 			message: describe(err), class: clientError,
@@ -137,9 +137,6 @@ func (l *Launcher) readSubnets(ctx context.Context, on *clients, c *configuratio
 	})
 	var subnets []string
 	for pages.HasMorePages() {
-		if err := takeTurn(ctx, l.governor.network); err != nil {
-			return nil, err
-		}
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("describe subnets: %w", err)

@@ -247,7 +247,7 @@ func TestThrottlingInDisguise(t *testing.T) {
 		f := newFakeAWS(t)
 		test.fault.Times = -1
 		f.Fail(test.op, test.fault)
-		failure := mustFail(t, newLauncher(t, f), test.job, test.kind, "")
+		failure := mustFail(t, newLauncher(t, f, func(o *Options) { o.patience = 100 * time.Millisecond }), test.job, test.kind, "")
 		if said := failure.Message + " " + failure.Hint; !strings.Contains(said, test.want) {
 			t.Errorf("said %q, want …%s…", said, test.want)
 		}

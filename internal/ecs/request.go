@@ -24,6 +24,7 @@ func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]
 		request["cluster"] = c.cluster
 	}
 	placeRequest(request, d)
+	leaveSpot(request, job)
 	if err := c.overrideContainers(request, job, d); err != nil {
 		return nil, err
 	}
@@ -98,7 +99,24 @@ func (c *configuration) overrideContainers(request map[string]any, job launch.Jo
 	}
 	orchestration["environment"] = jobEnvironment(orchestration["environment"], job, c.handedOver(d, name))
 	overrides["containerOverrides"] = asList(containers)
+	c.climb(overrides, job, d)
+	yieldOnSpot(request, orchestration, job, d)
+	for _, container := range containers {
+		dropMoved(container, d.moved[stringField(container, "name")])
+	}
 	return nil
+}
+
+// dropMoved takes out the variables that the container has from its definition.
+func dropMoved(container map[string]any, moved map[string]bool) {
+	environment, ok := container["environment"].([]any)
+	if !ok || len(moved) == 0 {
+		return
+	}
+	container["environment"] = slices.DeleteFunc(environment, func(item any) bool {
+		variable, _ := item.(map[string]any)
+		return moved[stringField(variable, "name")]
+	})
 }
 
 // dropBlanks takes out what a template left without a value. An empty list is one.

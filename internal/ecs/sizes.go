@@ -9,7 +9,19 @@ import (
 // memoryRange is what Fargate offers with one size of CPU, in MiB.
 type memoryRange struct{ from, to, step int64 }
 
-// fargateMemory lists the sizes of Fargate. A size of CPU that is missing here
+// has reports whether an amount of memory is offered.
+func (r memoryRange) has(memory int64) bool {
+	// 256 CPU units have no step of 1536 MiB.
+	odd := r.from == 512 && memory == 1536
+	return r.step > 0 && memory >= r.from && memory <= r.to && (memory-r.from)%r.step == 0 && !odd
+}
+
+// fargateSizes are the sizes of CPU that fargateMemory knows.
+var fargateSizes = []int64{256, 512, 1024, 2048, 4096, 8192, 16384}
+
+// fargateMemory lists the sizes of Fargate, as
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+// has them. A size of CPU that is missing here
 // may be one that came later, and is left to ECS to judge.
 func fargateMemory(cpu int64) (memoryRange, bool) {
 	switch cpu {
@@ -50,9 +62,7 @@ func checkSize(c *configuration, b *built) error {
 		}
 		return nil
 	}
-	// 256 CPU units have no step of 1536 MiB.
-	odd := cpu == 256 && memory == 1536
-	if memory < offer.from || memory > offer.to || (memory-offer.from)%offer.step != 0 || odd {
+	if !offer.has(memory) {
 		return fmt.Errorf("Fargate has no task with %d CPU units and %d MiB of memory: with %d CPU units, memory goes from %d to %d MiB in steps of %d",
 			cpu, memory, cpu, offer.from, offer.to, max(offer.step, 1))
 	}

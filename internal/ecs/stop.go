@@ -28,7 +28,7 @@ func (l *Launcher) Stop(ctx context.Context, handle launch.Handle, reason string
 	if err != nil {
 		return err
 	}
-	_, err = call(ctx, l.governor.stopTask, on.ecs.StopTask, &awsecs.StopTaskInput{
+	_, err = on.ecs.StopTask(ctx, &awsecs.StopTaskInput{
 		Cluster: aws.String(cluster),
 		Task:    aws.String(arn),
 		Reason:  aws.String(stopReason),

@@ -158,7 +158,7 @@ func (l *Launcher) readTags(ctx context.Context, events []taskEvent) (map[string
 }
 
 func (l *Launcher) askTags(ctx context.Context, on *clients, cluster string, arns []string, found map[string]map[string]string) error {
-	out, err := call(ctx, l.governor.describeTasks, on.ecs.DescribeTasks, &awsecs.DescribeTasksInput{
+	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 		Cluster: aws.String(cluster), Tasks: arns, Include: []types.TaskField{types.TaskFieldTags},
 	})
 	if err != nil && transient(err) {

@@ -206,7 +206,7 @@ func TestDeregistrationAfterTheEnd(t *testing.T) {
 		t.Fatalf("tags %v", task.Tags())
 	}
 	f.VisibilityTimeout(50 * time.Millisecond)
-	f.Fail("DeregisterTaskDefinition", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: 3})
+	f.Fail("DeregisterTaskDefinition", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded"})
 	l := listen(t, f)
 	task.Tell("events")
 	nextHint(t, l)
@@ -219,7 +219,7 @@ func TestDeregistrationAfterTheEnd(t *testing.T) {
 	nextHint(t, l)
 	f.WaitDeleted(t, 30*time.Second, 2, "events")
 	calls := f.Calls("DeregisterTaskDefinition")
-	if last := calls[len(calls)-1].Body["taskDefinition"]; last != fakeaws.Detail(task.Event())["taskDefinitionArn"] || len(calls) != 4 {
+	if last := calls[len(calls)-1].Body["taskDefinition"]; last != fakeaws.Detail(task.Event())["taskDefinitionArn"] || len(calls) != 2 {
 		t.Errorf("%d calls, the last for %v", len(calls), last)
 	}
 	if got := l.EventStats().Handed; got != 2 {

@@ -1,47 +1,72 @@
 package front
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"regexp"
-	"slices"
-	"strconv"
-	"sync"
+	"math"
 	"time"
 )
 
-// Where a call can be cut.
+// Where a call can be cut, and where it can be held.
 const (
 	// DropRequest resets the connection before the call takes effect.
 	DropRequest = "request"
 	// DropReply lets the call take effect and loses the answer: the caller
 	// cannot know what happened.
 	DropReply = "reply"
+	// HoldBefore holds a call before it takes effect.
+	HoldBefore = "before"
+	// HoldAfter holds a call when it has taken effect, before its answer.
+	HoldAfter = "after"
 )
 
-// Fault is a rule: which calls it spoils, and how. Empty selectors select
-// everything; of several faults that match, the oldest acts.
+// What can happen to the message of an event on its way to who receives it.
+const (
+	EventDrop    = "drop"    // it never comes
+	EventDouble  = "double"  // it comes, and later comes again
+	EventLate    = "late"    // it comes after Delay
+	EventReorder = "reorder" // it comes after a later one of the same task, or after Delay
+	EventMangle  = "mangle"  // it comes with Body, or cut in half
+)
+
+// Fault is a rule: what it selects, and what it does to that. Empty selectors
+// select everything. There are three kinds, by effect: rules for calls, for
+// tasks (hide, stop) and for the messages of events (event). Of several rules of
+// one kind that match, the oldest acts; of rules for tasks, every one does.
 type Fault struct {
 	ID string `json:"id,omitempty"`
 
 	// Service and Operation as the ledger shows them.
 	Service   string `json:"service,omitempty"`
 	Operation string `json:"operation,omitempty"`
+	// Route is a method and a path as the service behind knows it, where {name}
+	// is any one segment and a * at the end the rest: "POST
+	// /flow_runs/{id}/set_state". The method * is any.
+	Route string `json:"route,omitempty"`
+	// Run is the id of a flow run, wherever in a call it stands: in the path, the
+	// body, an environment, a tag, or behind the ARN of its task.
+	Run string `json:"run,omitempty"`
+	// Task is the ARN of a task, or its id.
+	Task string `json:"task,omitempty"`
+	// LastStatus is a task's, in a rule for events.
+	LastStatus string `json:"last_status,omitempty"`
 	// Path and Request are regular expressions over the path and the body.
 	Path    string `json:"path,omitempty"`
 	Request string `json:"request,omitempty"`
-	// Skip lets so many matching calls through first.
+	// Skip lets so many matching calls, tasks or messages through first.
 	Skip int `json:"skip,omitempty"`
-	// Count is how many calls are spoilt; 0 means every one.
+	// Count is how many are spoilt; 0 means every one.
 	Count int `json:"count,omitempty"`
-	// Probability is the share of matching calls that is spoilt; 0 means all.
+	// Probability is the share of what matches that is spoilt; 0 means all. The
+	// same seed draws the same for the same rule: see Faults.Seed.
 	Probability float64 `json:"probability,omitempty"`
 
 	// Delay comes before any other effect. "1.5s" in JSON.
 	Delay Duration `json:"delay,omitzero"`
+	// Hold is HoldBefore or HoldAfter: the call stays there until it is released,
+	// or until its caller goes away, which undoes nothing. See Holds.
+	Hold string `json:"hold,omitempty"`
+	// Throttle answers as the service does when it is called too often. Status,
+	// Header, Code and Message may say otherwise.
+	Throttle bool `json:"throttle,omitempty"`
 	// Status with Body and Header is answered instead of making the call. With
 	// Code and Message and no Body, the error is written as the service would.
 	Status  int               `json:"status,omitempty"`
@@ -51,178 +76,74 @@ type Fault struct {
 	Message string            `json:"message,omitempty"`
 	// Drop is DropRequest or DropReply.
 	Drop string `json:"drop,omitempty"`
+	// Failures have RunTask succeed, start nothing, and say why.
+	Failures []Failure `json:"failures,omitempty"`
 
-	// Hits counts the calls spoilt so far.
+	// Hide keeps a task out of every answer for so long after its start, or after
+	// the rule was made if that was later, or until the rule is removed.
+	// "forever" in JSON is Forever.
+	Hide Duration `json:"hide,omitzero"`
+	// Stop ends a task in a way of your own.
+	Stop *Stop `json:"stop,omitempty"`
+	// Event is EventDrop, EventDouble, EventLate, EventReorder or EventMangle.
+	Event string `json:"event,omitempty"`
+
+	// Hits counts what was spoilt so far.
 	Hits int `json:"hits"`
+}
+
+// Failure is one of the failures in an answer of RunTask.
+type Failure struct {
+	ARN    string `json:"arn,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Stop is an invented end of a task. The real task is stopped at the same time.
+type Stop struct {
+	// After is the time from RunTask, or from the rule if that is later.
+	After Duration `json:"after,omitzero"`
+	// Code is the stopCode: EssentialContainerExited, TaskFailedToStart,
+	// SpotInterruption and so on. A task that failed to start never ran.
+	Code string `json:"code"`
+	// Reason is the stoppedReason.
+	Reason string `json:"reason,omitempty"`
+	// Container is the name of the container whose end is told by ContainerReason
+	// and ExitCode; "" is the first.
+	Container       string `json:"container,omitempty"`
+	ContainerReason string `json:"container_reason,omitempty"`
+	ExitCode        *int   `json:"exit_code,omitempty"`
 }
 
 // Duration is a time.Duration that reads and prints as text in JSON.
 type Duration time.Duration
 
-// MarshalText prints the duration as time.Duration does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+// Forever is the duration without an end, "forever" in JSON.
+const Forever Duration = math.MaxInt64
 
-// UnmarshalText reads what time.ParseDuration reads.
+// MarshalText prints the duration as time.Duration does.
+func (d Duration) MarshalText() ([]byte, error) {
+	if d == Forever {
+		return []byte("forever"), nil
+	}
+	return []byte(time.Duration(d).String()), nil
+}
+
+// UnmarshalText reads what time.ParseDuration reads, and "forever".
 func (d *Duration) UnmarshalText(text []byte) error {
+	if string(text) == "forever" {
+		*d = Forever
+		return nil
+	}
 	v, err := time.ParseDuration(string(text))
 	*d = Duration(v)
 	return err
 }
 
-// answers reports whether the fault answers in the service's stead.
-func (f Fault) answers() bool { return f.Status != 0 || f.Code != "" }
-
-func (f Fault) check() error {
-	switch {
-	case f.Delay == 0 && !f.answers() && f.Drop == "":
-		return errors.New("a fault needs an effect: delay, status, code or drop")
-	case f.Drop != "" && f.Drop != DropRequest && f.Drop != DropReply:
-		return fmt.Errorf("drop must be %q or %q, not %q", DropRequest, DropReply, f.Drop)
-	case f.Drop != "" && f.answers():
-		return errors.New("a call that is dropped cannot be answered as well")
-	case f.Probability < 0 || f.Probability > 1:
-		return fmt.Errorf("probability %v is not between 0 and 1", f.Probability)
-	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
-		return fmt.Errorf("status %d is none a server can answer", f.Status)
-	case f.Delay < 0 || f.Skip < 0 || f.Count < 0:
-		return errors.New("delay, skip and count cannot be negative")
+// After is the time so long after t; the zero time stands for never.
+func (d Duration) After(t time.Time) time.Time {
+	if d == Forever {
+		return time.Time{}
 	}
-	return nil
-}
-
-// rule is a fault with its expressions compiled and its state.
-type rule struct {
-	Fault
-	path, request *regexp.Regexp
-	seen          int
-}
-
-// Faults is the table of faults. Safe for concurrent use.
-type Faults struct {
-	mu     sync.Mutex
-	rules  []*rule
-	nextID int
-	rand   func() float64
-}
-
-// NewFaults returns an empty table.
-func NewFaults() *Faults { return &Faults{rand: rand.Float64} }
-
-// Add puts faults at the end of the table, all or none, and returns them with
-// their ids. A fault with the id of an older one replaces it.
-func (t *Faults) Add(faults ...Fault) ([]Fault, error) {
-	var rules []*rule
-	for i, f := range faults {
-		r, err := compile(f)
-		if err != nil {
-			return nil, fmt.Errorf("fault %d: %w", i+1, err)
-		}
-		rules = append(rules, r)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	added := []Fault{}
-	for _, r := range rules {
-		if r.ID == "" {
-			t.nextID++
-			r.ID = "fault-" + strconv.Itoa(t.nextID)
-		}
-		t.rules = slices.DeleteFunc(t.rules, func(old *rule) bool { return old.ID == r.ID })
-		t.rules = append(t.rules, r)
-		added = append(added, r.Fault)
-	}
-	return added, nil
-}
-
-func compile(f Fault) (*rule, error) {
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	f.Hits = 0
-	path, err := regexp.Compile(f.Path)
-	if err != nil {
-		return nil, fmt.Errorf("path: %w", err)
-	}
-	request, err := regexp.Compile(f.Request)
-	if err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	return &rule{Fault: f, path: path, request: request}, nil
-}
-
-// Remove takes a fault out of the table and reports whether it was there.
-func (t *Faults) Remove(id string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	before := len(t.rules)
-	t.rules = slices.DeleteFunc(t.rules, func(r *rule) bool { return r.ID == id })
-	return len(t.rules) < before
-}
-
-// Clear empties the table.
-func (t *Faults) Clear() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.rules = nil
-}
-
-// List returns the table as it stands.
-func (t *Faults) List() []Fault {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := []Fault{}
-	for _, r := range t.rules {
-		list = append(list, r.Fault)
-	}
-	return list
-}
-
-// Take returns the fault to inject into a call, counting it as a hit.
-func (t *Faults) Take(op Op, path string, body []byte) (Fault, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, r := range t.rules {
-		if !r.matches(op, path, body) || (r.Count > 0 && r.Hits >= r.Count) {
-			continue
-		}
-		r.seen++
-		if r.seen <= r.Skip || (r.Probability > 0 && t.rand() >= r.Probability) {
-			continue
-		}
-		r.Hits++
-		return r.Fault, true
-	}
-	return Fault{}, false
-}
-
-func (r *rule) matches(op Op, path string, body []byte) bool {
-	return (r.Service == "" || r.Service == op.Service) &&
-		(r.Operation == "" || r.Operation == op.Operation) &&
-		r.path.MatchString(path) && r.request.Match(body)
-}
-
-// parseFaults reads one fault or a list of them. Unknown fields are errors: a
-// misspelt selector would select everything.
-func parseFaults(data []byte) ([]Fault, error) {
-	strict := func(v any) error {
-		d := json.NewDecoder(bytes.NewReader(data))
-		d.DisallowUnknownFields()
-		if err := d.Decode(v); err != nil {
-			return err
-		}
-		if d.More() {
-			return errors.New("there is more than one JSON value")
-		}
-		return nil
-	}
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
-		var list []Fault
-		err := strict(&list)
-		return list, err
-	}
-	var one Fault
-	if err := strict(&one); err != nil {
-		return nil, err
-	}
-	return []Fault{one}, nil
+	return t.Add(time.Duration(d))
 }

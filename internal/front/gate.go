@@ -3,10 +3,14 @@
 // and a door to read the one and fill the other:
 //
 //	GET    /_front/health          200 when everything behind the front answers
-//	GET    /_front/ledger          calls, oldest first (service, operation, status, path, since, limit)
+//	GET    /_front/ledger          calls, oldest first (service, operation, status, path, run, fault, since, limit)
 //	GET    /_front/faults          the fault table, with hits
 //	POST   /_front/faults          add one fault or a list of them
 //	DELETE /_front/faults[/<id>]   remove all faults, or one
+//	GET    /_front/seed            what rules with a probability draw from
+//	PUT    /_front/seed            draw anew: {"seed": 7}
+//	GET    /_front/holds           the calls that are held, those held longest first
+//	DELETE /_front/holds[/<id>]    let all of them go on, or one, or those of a fault
 //	DELETE /_front/sockets         cut every open WebSocket
 //
 // A front stands before a server that is not ours to change. What it adds must
@@ -40,6 +44,18 @@ type Options struct {
 	LedgerSize int
 	// Classify names a call. The body is nil when it is too large to be held.
 	Classify func(r *http.Request, body []byte) Op
+	// Locate returns the method and the path of a call as the service behind knows
+	// them; nil means those of the request.
+	Locate func(r *http.Request) (method, path string)
+	// Runs lists the flow runs that a call concerns; nil means RunsIn.
+	Runs func(path string, body []byte) []string
+	// Throttled says how the service refuses a call that comes too soon; nil means
+	// 429.
+	Throttled func(op Op) Fault
+	// Check refuses faults that this front cannot inject.
+	Check func(Fault) error
+	// Changed is told that faults were added.
+	Changed func()
 	// Refuse writes an injected error as the service behind would write it.
 	Refuse func(w http.ResponseWriter, r *http.Request, op Op, f Fault)
 	// Redact turns a request body into what the ledger may keep; nil means Redact.
@@ -53,7 +69,9 @@ type Gate struct {
 	o       Options
 	ledger  *Ledger
 	faults  *Faults
+	holds   *Holds
 	sockets *sockets
+	door    *http.ServeMux
 }
 
 // maxHeldBody is the largest request body that is read ahead for the ledger,
@@ -72,7 +90,21 @@ func NewGate(o Options) *Gate {
 	if o.Redact == nil {
 		o.Redact = func(_ *http.Request, _ Op, body []byte) []byte { return Redact(body) }
 	}
-	return &Gate{o: o, ledger: NewLedger(o.LedgerSize), faults: NewFaults(), sockets: newSockets()}
+	if o.Locate == nil {
+		o.Locate = func(r *http.Request) (string, string) { return r.Method, r.URL.Path }
+	}
+	if o.Runs == nil {
+		o.Runs = RunsIn
+	}
+	if o.Throttled == nil {
+		o.Throttled = func(Op) Fault {
+			return Fault{Status: http.StatusTooManyRequests, Code: "TooManyRequests", Message: "Rate exceeded"}
+		}
+	}
+	g := &Gate{o: o, ledger: NewLedger(o.LedgerSize), faults: NewFaults(), holds: newHolds(), sockets: newSockets()}
+	g.faults.also, g.faults.changed = o.Check, o.Changed
+	g.door = g.newDoor()
+	return g
 }
 
 // Ledger is what was called.
@@ -81,13 +113,24 @@ func (g *Gate) Ledger() *Ledger { return g.ledger }
 // Faults is the table of faults to inject.
 func (g *Gate) Faults() *Faults { return g.faults }
 
+// Holds are the calls that are held at a break-point.
+func (g *Gate) Holds() *Holds { return g.holds }
+
+// Release lets held calls go on; see Holds.Release.
+func (g *Gate) Release(id string) int { return g.holds.Release(id) }
+
+// Close cuts the calls that are held, so that their servers can close.
+func (g *Gate) Close() { g.holds.close() }
+
+// Handle adds a front's own page to the door, below /_front/.
+func (g *Gate) Handle(pattern string, handler http.HandlerFunc) { g.door.HandleFunc(pattern, handler) }
+
 // Wrap returns a handler that serves the door and sends every other call to
 // next: recorded, and spoilt where a fault matches.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
-	door := g.door()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, doorPath) {
-			door.ServeHTTP(w, r)
+			g.door.ServeHTTP(w, r)
 			return
 		}
 		g.pass(w, r, next)
@@ -101,18 +144,25 @@ func (g *Gate) pass(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		// The caller went away while sending: nobody is left to answer.
 		panic(http.ErrAbortHandler)
 	}
-	op := g.o.Classify(r, body)
+	s := g.subject(r, body)
 	call := Call{
-		Time: start.UTC(), Service: op.Service, Operation: op.Operation,
-		Method: r.Method, Path: r.URL.Path, Request: ledgerBody(g.o.Redact(r, op, body)),
+		Time: start.UTC(), Service: s.Service, Operation: s.Operation, Run: first(s.Runs),
+		Method: r.Method, Path: r.URL.Path, Request: LedgerBody(g.o.Redact(r, s.Op, body)),
 	}
-	fault, spoilt := g.faults.Take(op, r.URL.Path, body)
+	if len(s.Runs) > 1 {
+		call.Runs = s.Runs
+	}
+	fault, spoilt := g.faults.Take(s)
 	if spoilt {
 		call.Fault = fault.ID
-		g.o.Logger.Info("injecting a fault", "front", g.o.Name, "fault", fault.ID, "service", op.Service, "operation", op.Operation)
+		g.o.Logger.Info("injecting a fault", "front", g.o.Name, "fault", fault.ID, "service", s.Service, "operation", s.Operation, "run", call.Run)
 	}
-	id := g.ledger.Begin(call)
-	rec := &recorder{ResponseWriter: w, sockets: g.sockets, ended: func(status int) { g.ledger.End(id, status, time.Since(start)) }}
+	entry := &Entry{ledger: g.ledger, id: g.ledger.Begin(call), fault: fault}
+	r = r.WithContext(context.WithValue(r.Context(), entryKey{}, entry))
+	rec := &recorder{ResponseWriter: w, sockets: g.sockets, ended: func(status int) {
+		entry.settle(status)
+		g.ledger.End(entry.id, status, time.Since(start))
+	}}
 	// Once more at the end, for the whole duration. Deferred, since a call may
 	// be cut by a panic.
 	defer func() { rec.ended(rec.status) }()
@@ -120,7 +170,21 @@ func (g *Gate) pass(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(rec, r)
 		return
 	}
-	g.spoil(rec, r, op, fault, next)
+	g.spoil(&passage{w: rec, r: r, subject: s, entry: entry, next: next})
+}
+
+func (g *Gate) subject(r *http.Request, body []byte) Subject {
+	s := Subject{Op: g.o.Classify(r, body), URLPath: r.URL.Path, Body: body}
+	s.Method, s.Path = g.o.Locate(r)
+	s.Runs = g.o.Runs(s.Path, body)
+	return s
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
 }
 
 // HoldBody reads the request's body ahead and puts it back, so that it can be

@@ -98,6 +98,20 @@ func (b *bundle) do(t *testing.T, method, path, op, body string) (int, string, e
 	return res.StatusCode, string(data), err
 }
 
+// leave makes a call that ends with ctx.
+func (b *bundle) leave(ctx context.Context, t *testing.T) error {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"/", strings.NewReader("x"))
+	if err != nil {
+		return err
+	}
+	res, err := b.http.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 func (b *bundle) must(t *testing.T, method, path, op, body string, want int) string {
 	t.Helper()
 	status, text, err := b.do(t, method, path, op, body)
@@ -205,17 +219,17 @@ func TestFaultSelection(t *testing.T) {
 
 func TestProbability(t *testing.T) {
 	faults := NewFaults()
-	draw := 0.0
-	faults.rand = func() float64 { return draw }
 	if _, err := faults.Add(Fault{Status: 500, Probability: 0.25}); err != nil {
 		t.Fatal(err)
 	}
+	draw := 0.0
+	faults.rules[0].draw = func() float64 { return draw }
 	for _, tt := range []struct {
 		draw float64
 		want bool
 	}{{0, true}, {0.2, true}, {0.25, false}, {0.9, false}} {
 		draw = tt.draw
-		if _, got := faults.Take(Op{}, "/", nil); got != tt.want {
+		if _, got := faults.Take(Subject{Path: "/"}); got != tt.want {
 			t.Errorf("draw %v: %v, want %v", tt.draw, got, tt.want)
 		}
 	}
@@ -332,7 +346,7 @@ func TestRedact(t *testing.T) {
 
 func TestLedgerKeepsValidJSON(t *testing.T) {
 	for _, in := range [][]byte{[]byte("a\xffb"), []byte(`{ "a": 1 }`), bytes.Repeat([]byte(`x`), 2*maxLedgerBody), []byte(`["` + strings.Repeat("y", 2*maxLedgerBody) + `"]`)} {
-		if out := ledgerBody(in); !json.Valid(out) || len(out) > 2*maxLedgerBody {
+		if out := LedgerBody(in); !json.Valid(out) || len(out) > 2*maxLedgerBody {
 			t.Errorf("%.20q… became %.20q…", in, out)
 		}
 	}

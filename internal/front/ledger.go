@@ -3,6 +3,8 @@ package front
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +21,14 @@ type Call struct {
 	Status int `json:"status"`
 	// Request is the body with secrets cut: JSON as it was, anything else as a string.
 	Request json.RawMessage `json:"request,omitempty"`
+	// Run is the flow run that the call concerns, Runs all of them if they are
+	// several.
+	Run  string   `json:"run,omitempty"`
+	Runs []string `json:"runs,omitempty"`
+	// Tasks are the ARNs of the tasks that the call started.
+	Tasks []string `json:"tasks,omitempty"`
+	// Effect says whether the call was carried out, whatever its caller was told.
+	Effect Effect `json:"effect"`
 	// Fault is the id of the fault that was injected into this call.
 	Fault    string        `json:"fault,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
@@ -27,12 +37,40 @@ type Call struct {
 	Done bool `json:"done"`
 }
 
+// Effect says whether a call was carried out by the service behind.
+type Effect string
+
+// A call has no effect when a fault kept it back, when the service refused it,
+// and when it repeats one that had it. Of a call that is under way or went wrong
+// in the service, nobody knows.
+const (
+	EffectYes     Effect = "true"
+	EffectNo      Effect = "false"
+	EffectUnknown Effect = "unknown"
+)
+
+// effectOf is what a status tells of a call that reached the service.
+func effectOf(status int) Effect {
+	switch {
+	case status == 0 || status >= 500:
+		return EffectUnknown
+	case status >= 400:
+		return EffectNo
+	default:
+		return EffectYes
+	}
+}
+
 // Query selects calls. Zero fields select everything.
 type Query struct {
 	Service   string
 	Operation string
 	Path      string
 	Status    int
+	// Run selects the calls that concern a flow run.
+	Run string
+	// Fault selects the calls into which a fault was injected.
+	Fault string
 	// Since selects calls with a larger id.
 	Since int64
 	// Limit keeps the newest so many.
@@ -65,6 +103,9 @@ func (l *Ledger) Begin(c Call) int64 {
 	defer l.mu.Unlock()
 	l.last++
 	c.ID = l.last
+	if c.Effect == "" {
+		c.Effect = EffectUnknown
+	}
 	l.ring[c.ID%int64(len(l.ring))] = c
 	return c.ID
 }
@@ -77,6 +118,15 @@ func (l *Ledger) End(id int64, status int, d time.Duration) {
 	c := &l.ring[id%int64(len(l.ring))]
 	if c.ID == id {
 		c.Status, c.Duration, c.Done = status, d, true
+	}
+}
+
+// update changes a call, unless newer ones have displaced it.
+func (l *Ledger) update(id int64, change func(*Call)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := &l.ring[id%int64(len(l.ring))]; c.ID == id {
+		change(c)
 	}
 }
 
@@ -108,12 +158,14 @@ func (q Query) selects(c Call) bool {
 	return (q.Service == "" || q.Service == c.Service) &&
 		(q.Operation == "" || q.Operation == c.Operation) &&
 		(q.Path == "" || q.Path == c.Path) &&
-		(q.Status == 0 || q.Status == c.Status)
+		(q.Status == 0 || q.Status == c.Status) &&
+		(q.Fault == "" || q.Fault == c.Fault) &&
+		(q.Run == "" || strings.EqualFold(q.Run, c.Run) || slices.Contains(c.Runs, strings.ToLower(q.Run)))
 }
 
-// ledgerBody is a redacted body in the form the ledger keeps: compact, bounded,
+// LedgerBody is a redacted body in the form the ledger keeps: compact, bounded,
 // and always valid JSON, since it is printed inside some.
-func ledgerBody(body []byte) json.RawMessage {
+func LedgerBody(body []byte) json.RawMessage {
 	if len(body) == 0 {
 		return nil
 	}

@@ -123,6 +123,9 @@ type Attempt struct {
 type EnvVar struct {
 	Name  string
 	Value string
+	// OfRun reports that the value belongs to this run alone. A launcher that
+	// keeps a part of the environment for several runs leaves it out of that.
+	OfRun bool
 }
 
 // Job is one launch of one flow run, with everything resolved.
@@ -133,6 +136,7 @@ type Job struct {
 	FlowID       string
 	DeploymentID string // "" for a run without a deployment
 	Pool         Pool
+	WorkQueue    string // name of the run's work queue, "" when it is not known
 	WorkerName   string
 	Attempt      Attempt
 
@@ -257,6 +261,9 @@ type Failure struct {
 	Message string // what happened
 	Hint    string // what to do next
 	Err     error  // cause, may be nil
+	// Unknown reports that the call may have had its effect all the same: nobody
+	// may conclude from it that there is no infrastructure.
+	Unknown bool
 }
 
 // Error is the message alone; the hint is shown beside it.

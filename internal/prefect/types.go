@@ -98,6 +98,7 @@ type Deployment struct {
 	Labels       map[string]any `json:"labels"`
 	JobVariables Document       `json:"job_variables"`
 	Updated      string         `json:"updated"` // as the server writes it: it becomes a label
+	Concurrency  Concurrency    `json:"concurrency_options"`
 
 	// Where the deployment comes from, on servers that keep it.
 	Branch      string       `json:"branch"`
@@ -105,6 +106,13 @@ type Deployment struct {
 	Root        string       `json:"root"`
 	VersionID   string       `json:"version_id"`
 	VersionInfo *VersionInfo `json:"version_info"`
+}
+
+// Concurrency says how a deployment's concurrency limit is kept.
+type Concurrency struct {
+	// GracePeriod is for how long a claimed run has its slot before it runs, in
+	// seconds; 0 leaves it to the server.
+	GracePeriod float64 `json:"grace_period_seconds"`
 }
 
 // VersionInfo names a version of a deployment.
@@ -151,6 +159,9 @@ type WorkerInfo struct {
 	Name          string     `json:"name"`
 	Status        string     `json:"status"` // ONLINE, OFFLINE
 	LastHeartbeat *time.Time `json:"last_heartbeat_time"`
+	// HeartbeatInterval is how often the worker said it would say so, in seconds; 0
+	// when it did not tell.
+	HeartbeatInterval float64 `json:"heartbeat_interval_seconds"`
 }
 
 // Log is one line of a flow run's log. Levels are Python's: 10 debug, 20 info,

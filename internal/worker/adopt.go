@@ -3,45 +3,45 @@ package worker
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"faber/internal/launch"
 	"faber/internal/prefect"
 )
 
-const (
-	adoptLoopName = "adoption sweep"
-	// ownClaimAge is what a claim under this worker's name must have sat still
-	// before it counts as left behind by a predecessor.
-	ownClaimAge = 10 * time.Second
-	// goneClaimAge is the same for a claim of a worker that is not online.
-	goneClaimAge = time.Minute
-)
+const adoptLoopName = "adoption sweep"
 
 // adoptLoop looks for runs of the pool that nobody sees to: at the start what a
 // predecessor left, later also what other workers leave when they vanish. It is
 // also what notices cancelled runs when no event tells.
 func (w *Worker) adoptLoop(fetch, work context.Context) {
 	for {
+		wait := jittered(w.opts.AdoptEvery)
 		if w.pool.Load() != nil {
-			err := w.adoptRound(fetch, work)
+			soon, err := w.adoptRound(fetch, work)
 			if fetch.Err() != nil {
 				return
 			}
-			w.round(adoptLoopName, w.opts.AdoptEvery, err, "")
+			if w.round(adoptLoopName, w.opts.AdoptEvery, err, "") == 0 && soon > 0 {
+				wait = min(wait, max(soon, soonestRound))
+			}
 		}
-		if !pause(fetch, jittered(w.opts.AdoptEvery)) {
+		if !pause(fetch, wait) {
 			return
 		}
 	}
 }
 
-func (w *Worker) adoptRound(fetch, work context.Context) error {
+// soonestRound keeps runs that are nearly due from becoming many rounds.
+const soonestRound = 2 * time.Second
+
+// adoptRound looks once. soon is after how long the next look may find more, 0 when
+// that is not known.
+func (w *Worker) adoptRound(fetch, work context.Context) (soon time.Duration, err error) {
 	view := w.pool.Load()
 	runs, err := w.openRuns(fetch, view.pool.ID)
 	if err != nil {
-		return fmt.Errorf("read open flow runs: %w", err)
+		return 0, fmt.Errorf("read open flow runs: %w", err)
 	}
 	var unheld []prefect.FlowRun
 	for _, run := range runs {
@@ -53,30 +53,30 @@ func (w *Worker) adoptRound(fetch, work context.Context) error {
 	}
 	if len(unheld) == 0 {
 		w.attempts.setForeign(0)
-		return nil
+		return 0, nil
 	}
-	online, err := w.onlineWorkers(fetch)
-	if err != nil {
-		return fmt.Errorf("read workers: %w", err)
+	if err := w.lookAtPeers(fetch); err != nil {
+		return 0, fmt.Errorf("read workers: %w", err)
 	}
 	byRun, searched, err := w.search(fetch, view)
 	if err != nil {
-		return fmt.Errorf("find infrastructure: %w", err)
+		return 0, fmt.Errorf("find infrastructure: %w", err)
 	}
 	foreign := 0
 	for _, run := range unheld {
 		if fetch.Err() != nil {
-			return nil
+			return 0, nil
 		}
-		if !searched && run.InfrastructurePID == "" {
-			continue
-		}
-		if !w.adopt(fetch, work, run, byRun[run.ID], online) {
+		ours, wait := w.adopt(fetch, work, run, byRun[run.ID], searched)
+		if !ours {
 			foreign++
+		}
+		if wait > 0 && (soon == 0 || wait < soon) {
+			soon = wait
 		}
 	}
 	w.attempts.setForeign(foreign)
-	return nil
+	return soon, nil
 }
 
 // search lists the live infrastructure of the pool, by flow run. Where the pool's
@@ -102,14 +102,28 @@ func (w *Worker) search(ctx context.Context, view *poolView) (byRun map[string][
 	return byRun, true, nil
 }
 
-// openRuns are the pool's runs that may have infrastructure or a claim.
+// openRuns are the pool's runs that may have infrastructure or a claim. A run that
+// waits for its next try in its own process is scheduled, and has both.
 func (w *Worker) openRuns(ctx context.Context, poolID string) ([]prefect.FlowRun, error) {
+	open, err := w.runsIn(ctx, poolID, map[string]any{"type": map[string]any{"any_": []string{"PENDING", "RUNNING", "CANCELLING"}}})
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := w.runsIn(ctx, poolID, map[string]any{"name": map[string]any{"any_": []string{"AwaitingRetry"}}})
+	for _, run := range waiting {
+		if run.StateType == prefect.StateScheduled && run.RetriesInProcess() {
+			open = append(open, run)
+		}
+	}
+	return open, err
+}
+
+// runsIn are the pool's runs in certain states.
+func (w *Worker) runsIn(ctx context.Context, poolID string, state map[string]any) ([]prefect.FlowRun, error) {
 	var all []prefect.FlowRun
 	for {
 		page, err := w.api.FilterFlowRuns(ctx, map[string]any{
-			"flow_runs": map[string]any{"state": map[string]any{"type": map[string]any{
-				"any_": []string{"PENDING", "RUNNING", "CANCELLING"},
-			}}},
+			"flow_runs":  map[string]any{"state": state},
 			"work_pools": map[string]any{"id": map[string]any{"any_": []string{poolID}}},
 			"sort":       "ID_DESC",
 			"limit":      pageSize,
@@ -125,36 +139,97 @@ func (w *Worker) openRuns(ctx context.Context, poolID string) ([]prefect.FlowRun
 	}
 }
 
-func (w *Worker) onlineWorkers(ctx context.Context) (map[string]bool, error) {
-	workers, err := w.api.Workers(ctx, w.opts.Pool)
+// adopt takes a run over if it is for this worker to do so. It reports false for a
+// run that is somebody else's, and after how long that may be otherwise.
+func (w *Worker) adopt(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle, searched bool) (ours bool, wait time.Duration) {
+	owner := quickOwner(run, live)
+	if wait = w.silenceOf(owner); wait > 0 {
+		return false, wait
+	}
+	states, err := w.api.FlowRunStates(fetch, run.ID)
 	if err != nil {
-		return nil, err
+		w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
+		return false, 0
 	}
-	online := make(map[string]bool)
-	for _, worker := range workers {
-		if worker.Status == "ONLINE" {
-			online[worker.Name] = true
-		}
+	claim, claimedBy, claimed := lastClaim(states)
+	if !claimed {
+		return w.adoptForeign(fetch, work, run, live, owner), 0
 	}
-	return online, nil
+	if wait = w.silenceOf(claimedBy); wait > 0 {
+		return false, wait
+	}
+	c := orphan{run: run, states: states, claim: claim, owner: claimedBy}
+	if handle, ok := handleOfClaim(live, claim.ID); ok {
+		return w.adoptInfrastructure(fetch, work, run, named(handle, run)), 0
+	}
+	switch {
+	case len(live) > 0: // of an earlier claim: it must end first
+		return false, 0
+	case searched:
+		return w.adoptOrphan(fetch, work, c)
+	case run.InfrastructurePID != "" && run.StateType != prefect.StatePending:
+		return w.adoptForeign(fetch, work, run, nil, claimedBy), 0
+	default:
+		return false, 0 // what lives cannot be told from what does not
+	}
 }
 
-// adopt takes a run over if it is for this worker to do so. It reports false
-// for a run that is somebody else's.
-func (w *Worker) adopt(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle, online map[string]bool) bool {
-	handle, ok := w.handleOf(run, live)
-	if !ok {
-		return w.adoptClaim(fetch, work, run, online)
+// silenceOf is how long it takes until a worker counts as gone; for this worker
+// itself, which sees to its own as long as it holds them, it is over.
+func (w *Worker) silenceOf(owner string) time.Duration {
+	if owner == "" || owner == w.name {
+		return 0
 	}
-	owner := handle.WorkerName
-	if owner == "" {
-		states, err := w.api.FlowRunStates(fetch, run.ID)
-		if err != nil {
-			return false
+	return w.peers.silence(owner, time.Now())
+}
+
+// quickOwner is whose run it is as far as the run itself and its infrastructure
+// tell: the claimant while it is the claim, then who labelled it.
+func quickOwner(run prefect.FlowRun, live []launch.Handle) string {
+	if run.State != nil && run.StateType == prefect.StatePending {
+		if owner, ok := claimant(run.State.Message); ok {
+			return owner
 		}
-		_, owner, _ = lastClaim(states)
 	}
-	if owner == "" || owner != w.name && online[owner] {
+	if owner := labelOf(run, workerNameLabel); owner != "" {
+		return owner
+	}
+	for _, h := range live {
+		if h.WorkerName != "" {
+			return h.WorkerName
+		}
+	}
+	return ""
+}
+
+// handleOfClaim picks the live infrastructure of a claim. One that does not tell its
+// claim may be it.
+func handleOfClaim(live []launch.Handle, claimID string) (launch.Handle, bool) {
+	for _, h := range live {
+		if h.ClaimID == claimID || h.ClaimID == "" {
+			return h, true
+		}
+	}
+	return launch.Handle{}, false
+}
+
+// named is a handle under the name that the run has for it.
+func named(h launch.Handle, run prefect.FlowRun) launch.Handle {
+	if h.WorkerName == "" {
+		h.WorkerName = labelOf(run, workerNameLabel)
+	}
+	if sameInfrastructure(h.PID, run.InfrastructurePID) {
+		h.PID = run.InfrastructurePID
+	}
+	return h
+}
+
+// adoptForeign tracks the infrastructure of a run that no worker of faber's has
+// claimed, when its own worker is gone. What another kind of worker does between
+// Pending and launch, nobody can know: that is left alone.
+func (w *Worker) adoptForeign(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle, owner string) bool {
+	handle, ok := w.handleOf(run, live)
+	if !ok || owner == "" {
 		return false
 	}
 	return w.adoptInfrastructure(fetch, work, run, handle)
@@ -205,8 +280,9 @@ func (w *Worker) adoptInfrastructure(fetch, work context.Context, run prefect.Fl
 	w.log.Info(fmt.Sprintf("Adopted flow run '%s' with infrastructure %s", run.ID, handle.PID), "launched_by", handle.WorkerName)
 	w.metrics.adopted.WithLabelValues("infrastructure").Inc()
 	w.metrics.inWork.Set(float64(w.slots.inUse()))
-	w.leases.hold(run.State, run.ID)
+	w.holdLease(work, run, handle)
 	w.track(a)
+	w.limitAdopted(work, a)
 	if handle.WorkerName != w.name {
 		w.jobs.Go(func() {
 			if err := w.labelRun(fetch, run.ID); err != nil {
@@ -224,120 +300,6 @@ func (w *Worker) adoptInfrastructure(fetch, work context.Context, run prefect.Fl
 		w.noticeCancelling(run.ID)
 	}
 	return true
-}
-
-// adoptClaim deals with a run that has no infrastructure. Only claims of faber's
-// are taken up: what another kind of worker does between Pending and launch,
-// nobody can know.
-func (w *Worker) adoptClaim(fetch, work context.Context, run prefect.FlowRun, online map[string]bool) bool {
-	if run.InfrastructurePID != "" || run.StateType == prefect.StateRunning {
-		return false
-	}
-	states, err := w.api.FlowRunStates(fetch, run.ID)
-	if err != nil {
-		w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
-		return false
-	}
-	claim, owner, ok := lastClaim(states)
-	if !ok || (owner != w.name && online[owner]) {
-		return false
-	}
-	age := ownClaimAge
-	if owner != w.name {
-		age = goneClaimAge
-	}
-	last := states[len(states)-1]
-	if last.Timestamp == nil || time.Since(*last.Timestamp) < age {
-		return false
-	}
-	l := w.slots.adopt(run.ID)
-	if l == nil {
-		return true
-	}
-	w.metrics.adopted.WithLabelValues("claim").Inc()
-	w.dispatches.Go(func() { w.takeUp(work, run, states, claim, l) })
-	return true
-}
-
-// takeUp goes on where a vanished worker stopped: under the same claim, so that
-// what it may have launched is found rather than doubled.
-func (w *Worker) takeUp(work context.Context, run prefect.FlowRun, states []prefect.State, claim prefect.State, l *lease) {
-	tracked := false
-	defer func() { w.dispatched(l, tracked) }()
-	if run.StateType == prefect.StateCancelling {
-		w.forceCancelled(work, run.ID, noInfrastructure)
-		return
-	}
-	deployment, ok := w.deploymentOf(work, run)
-	if !ok {
-		return
-	}
-	last := states[len(states)-1]
-	again := "Submitting"
-	if last.Name == again {
-		again = "Resubmitting"
-	}
-	tracked = w.submit(work, submission{
-		run: run, deployment: deployment, claim: claim, lease: l, at: time.Now(), again: again, tried: lastPlace(states, claim, last),
-	})
-}
-
-// tried is where an earlier launch under a claim was begun, if one was.
-type tried struct {
-	place string
-	at    time.Time
-}
-
-// lastPlace reads from a run's states where it was being submitted to.
-func lastPlace(states []prefect.State, claim, last prefect.State) tried {
-	t := tried{}
-	if last.Timestamp != nil {
-		t.at = *last.Timestamp
-	}
-	for _, s := range states {
-		if s.ID == claim.ID {
-			t.place = ""
-		}
-		if place, ok := strings.CutPrefix(s.Message, placePrefix); ok {
-			t.place = place
-		}
-	}
-	return t
-}
-
-// placePatience is how long a launch that was begun in another place is given to
-// show itself, by its run's beginning to run, before it counts as never made. What
-// was launched there is not found by a search here.
-const placePatience = 15 * time.Minute
-
-// elsewhere reports whether the launch must wait for one that may have been made in
-// another place, under the same claim, before the pool's template was changed. It
-// is told once for each run.
-func (w *Worker) elsewhere(s submission, place string) bool {
-	if s.tried.place == "" || place == "" || s.tried.place == place || time.Since(s.tried.at) >= placePatience {
-		w.toldElsewhere.remove(s.run.ID)
-		return false
-	}
-	if w.toldElsewhere.add(s.run.ID) {
-		w.log.Warn("Flow run is not launched yet: it may have been launched in another place", "flow_run", s.run.ID, "tried", s.tried.place, "now", place)
-	}
-	return true
-}
-
-// lastClaim finds the claim that a run stands under: the last Pending that no
-// end and no new beginning has followed.
-func lastClaim(states []prefect.State) (claim prefect.State, owner string, ok bool) {
-	for _, s := range states {
-		switch {
-		case s.Type == prefect.StatePending && s.Name == "Pending":
-			owner, ok = claimant(s.Message)
-			claim = s
-		case s.Type == prefect.StatePending, s.Type == prefect.StateRunning, s.Type == prefect.StateCancelling:
-		default:
-			owner, ok = "", false
-		}
-	}
-	return claim, owner, ok
 }
 
 // labelOf reads a label of the run itself, "" when it has none.

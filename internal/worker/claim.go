@@ -18,7 +18,7 @@ const claimTries = 4
 // worker's hands. fetch ends before work does: what is not claimed by then stays
 // for another worker.
 func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *lease) {
-	tracked := false
+	tracked, polled := false, time.Now()
 	defer func() { w.dispatched(l, tracked) }()
 	w.announceSubmission(run.ID)
 	select {
@@ -30,6 +30,9 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	deployment, ok := w.deploymentOf(work, run)
 	if !ok || fetch.Err() != nil {
 		return
+	}
+	if w.stillThere(fetch, run) || !w.stillScheduled(fetch, run, polled) {
+		return // it comes again with the next poll
 	}
 	claim, ok := w.claim(fetch, work, run)
 	if !ok {
@@ -43,6 +46,10 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 // or out of this worker's hands.
 func (w *Worker) dispatched(l *lease, tracked bool) {
 	w.unlaunched.remove(l.flowRunID)
+	if !tracked {
+		w.evicted.remove(l.flowRunID)
+		w.leases.drop(l.flowRunID)
+	}
 	if !tracked {
 		l.release()
 		w.metrics.inWork.Set(float64(w.slots.inUse()))
@@ -102,9 +109,12 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefec
 func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
 	result, err := w.propose(work, run.ID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
-		tries: claimTries, wait: fetch,
+		tries: claimTries, wait: fetch, still: isScheduled,
 	})
 	switch {
+	case errors.Is(err, errOvertaken):
+		w.metrics.claims.WithLabelValues("rejected").Inc()
+		return prefect.State{}, false
 	case errors.Is(err, prefect.ErrNotFound):
 		w.metrics.claims.WithLabelValues("gone").Inc()
 		return prefect.State{}, false
@@ -127,6 +137,25 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		w.runLog(run.ID, slog.LevelInfo, "Aborted submission of flow run '%s': Server returned a non-pending state '%s'", run.ID, got)
 	}
 	return prefect.State{}, false
+}
+
+// isScheduled reports whether a run waits for its launch.
+func isScheduled(states []prefect.State) bool {
+	return len(states) > 0 && states[len(states)-1].Type == prefect.StateScheduled
+}
+
+// claimableFor is for how long the answer to a poll is taken as it is.
+const claimableFor = time.Second
+
+// stillScheduled reads a run again whose turn came long after the poll: another
+// worker may have had it meanwhile, and the server lets a run that has ended be
+// claimed again.
+func (w *Worker) stillScheduled(ctx context.Context, run prefect.FlowRun, polled time.Time) bool {
+	if time.Since(polled) < claimableFor {
+		return true
+	}
+	now, err := w.api.ReadFlowRun(ctx, run.ID)
+	return err == nil && now.StateType == prefect.StateScheduled
 }
 
 // forceCancelled ends a run as Cancelled whatever its state.

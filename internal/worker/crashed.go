@@ -22,7 +22,7 @@ const submissionFailed = "Failed to submit flow run to infrastructure: "
 const couldNotStart = "Flow run could not start: "
 
 // failSubmission ends a run that never got infrastructure and never will.
-func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, err error, hint string) {
+func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, still func([]prefect.State) bool, err error, hint string) {
 	text := pythonError(err)
 	switch {
 	case strings.Contains(text, "\n") && hint != "":
@@ -39,7 +39,7 @@ func (w *Worker) failSubmission(ctx context.Context, run prefect.FlowRun, err er
 	if !strings.HasPrefix(text, couldNotStart) {
 		text = submissionFailed + text
 	}
-	w.crash(ctx, run.ID, text)
+	w.crash(ctx, run.ID, still, text)
 }
 
 // configurationClass is what Prefect's worker calls the configuration of a run.

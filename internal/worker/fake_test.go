@@ -202,8 +202,21 @@ func (f *fakePrefect) SetBaseJobTemplate(_ context.Context, name string, base js
 	return f.call("SetBaseJobTemplate", name, func() error { f.pool.BaseJobTemplate = base; return nil })
 }
 
+// beating are the workers as the server lists them; those ONLINE were heard of just
+// now.
+func (f *fakePrefect) beating() []prefect.WorkerInfo {
+	now := time.Now()
+	workers := slices.Clone(f.workers)
+	for i := range workers {
+		if workers[i].Status == "ONLINE" {
+			workers[i].LastHeartbeat, workers[i].HeartbeatInterval = &now, 10
+		}
+	}
+	return workers
+}
+
 func (f *fakePrefect) Workers(_ context.Context, name string) (workers []prefect.WorkerInfo, err error) {
-	err = f.call("Workers", name, func() error { workers = slices.Clone(f.workers); return nil })
+	err = f.call("Workers", name, func() error { workers = f.beating(); return nil })
 	return workers, err
 }
 

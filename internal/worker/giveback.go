@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 
 	"faber/internal/launch"
@@ -20,19 +21,32 @@ const (
 	defeatInterrupted defeatKind = "interrupted"   // capacity taken away
 	defeatCapacity    defeatKind = "capacity"      // none to be had
 	defeatShutdown    defeatKind = "shutdown"      // our own
+	defeatEvicted     defeatKind = "evicted"       // its concurrency slot was given away
+	defeatLost        defeatKind = "lost"          // nothing is known of its launch
+	defeatMemory      defeatKind = "out_of_memory" // killed for want of memory, and there is more
 )
 
 // defeat is the end of a claim whose run shall come back.
 type defeat struct {
 	kind  defeatKind
+	claim string // its id; "" when nobody knows it
 	cause string
 	hint  string
+	// still says by the run's states whether there is a claim to give back; nil asks
+	// whether it is the one above.
+	still func([]prefect.State) bool
+	// launches is how often the run may be launched; 0 is the worker's own number.
+	launches int
+	// over says that the run has ended in its last state, by what the claim ended of.
+	over bool
+	// memory is what the next launch gets after the one that ran out of it.
+	memory string
 }
 
 // logger is who tells of it in the run's log: infrastructure that was there is the
 // observer's matter.
 func (d defeat) logger() string {
-	if d.kind == defeatStart || d.kind == defeatInterrupted {
+	if d.kind == defeatStart || d.kind == defeatInterrupted || d.kind == defeatMemory {
 		return observerLogger
 	}
 	return runLogger
@@ -48,40 +62,55 @@ const (
 // worker, until it was launched often enough or waited long enough. What was
 // before is counted from the run's state history, so that no restart forgets it.
 func (w *Worker) giveBack(ctx context.Context, run prefect.FlowRun, d defeat) (outcome string) {
+	if d.still == nil {
+		d.still = standing(d.claim)
+	}
 	if run.DeploymentID == "" {
 		// Without a deployment a run cannot come back to the pool.
 		return w.giveUp(ctx, run, d, d.cause)
 	}
-	var states []prefect.State
-	err := persist(ctx, 0, func() (err error) {
-		states, err = w.api.FlowRunStates(ctx, run.ID)
-		return err
-	})
+	states, err := w.statesOf(ctx, run.ID)
 	if err != nil {
 		if !errors.Is(err, prefect.ErrNotFound) {
 			w.log.Error("Read the states of a flow run", "flow_run", run.ID, "error", err)
 		}
 		return "error"
 	}
-	delay, remark, again := w.verdict(states, d.kind, time.Now())
-	if !again {
-		return w.giveUp(ctx, run, d, sentences(d.cause, remark))
+	if !d.still(states) {
+		// Somebody else has dealt with this claim, who knew it as dead as we do.
+		return "superseded"
 	}
-	return w.reschedule(ctx, run, d, delay, sentences(d.cause, remark))
+	if d.over {
+		states = states[:len(states)-1]
+	}
+	v := w.verdict(states, d, time.Now())
+	if !v.again {
+		return w.giveUp(ctx, run, d, v.message)
+	}
+	return w.reschedule(ctx, run, d, v)
+}
+
+// statesOf reads a run's states, however long that takes.
+func (w *Worker) statesOf(ctx context.Context, flowRunID string) (states []prefect.State, err error) {
+	err = persist(ctx, 0, func() (err error) {
+		states, err = w.api.FlowRunStates(ctx, flowRunID)
+		return err
+	})
+	return states, err
 }
 
 // giveUp ends a run that cannot come back, or has come back often enough.
 func (w *Worker) giveUp(ctx context.Context, run prefect.FlowRun, d defeat, cause string) string {
 	if d.kind == defeatCapacity {
-		w.failSubmission(ctx, run, &launch.Failure{Message: cause}, d.hint)
+		w.failSubmission(ctx, run, d.still, &launch.Failure{Message: cause}, d.hint)
 		return "crashed"
 	}
 	w.observerLog(run.ID, slog.LevelError, sentences(cause, d.hint))
-	w.crash(ctx, run.ID, cause)
+	w.crash(ctx, run.ID, d.still, cause)
 	return "crashed"
 }
 
-func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, delay time.Duration, message string) string {
+func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, v verdict) string {
 	// The pid goes first: once the run is scheduled another worker may claim it
 	// and store a pid of its own, which must not be wiped.
 	if run.InfrastructurePID != "" {
@@ -91,12 +120,14 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 		}
 	}
 	w.letGo(ctx, run)
-	at := time.Now().Add(delay)
+	at := time.Now().Add(v.delay)
 	result, err := w.propose(ctx, run.ID, proposal{state: prefect.State{
-		Type: prefect.StateScheduled, Name: "AwaitingRetry", Message: message,
+		Type: prefect.StateScheduled, Name: "AwaitingRetry", Message: v.message,
 		Details: prefect.StateDetails{ScheduledTime: &at},
-	}})
+	}, still: d.still})
 	switch {
+	case errors.Is(err, errOvertaken):
+		return "superseded"
 	case err != nil:
 		w.log.Error("Give flow run back to its work pool", "flow_run", run.ID, "error", err)
 		return "error"
@@ -108,7 +139,7 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 		return "refused"
 	}
 	w.returned.add(run.ID, at)
-	w.logAs(d.logger(), run.ID, slog.LevelWarn, sentences(message, d.hint))
+	w.logAs(d.logger(), run.ID, slog.LevelWarn, sentences(v.message, d.hint))
 	return "given_back_" + string(d.kind)
 }
 
@@ -127,61 +158,50 @@ func (w *Worker) letGo(ctx context.Context, run prefect.FlowRun) {
 // The remarks that AwaitingRetry states carry, and are counted by.
 const (
 	launchRemark   = "This was launch %d of %d; the next one follows in %s."
-	capacityRemark = "Waiting for capacity since %s; the next launch follows in %s."
+	memoryRemark   = "It ran out of memory %d times; the next launch gets %s."
+	capacityRemark = "(since %s; the next launch follows in %s)"
 )
 
 var (
-	launchCount   = regexp.MustCompile(`\blaunch \d+ of \d+;`)
-	capacitySince = regexp.MustCompile(`Waiting for capacity since ([^;]+);`)
+	launchCount   = regexp.MustCompile(`\blaunch (\d+) of \d+;`)
+	memoryCount   = regexp.MustCompile(`\bran out of memory (\d+) times;`)
+	capacitySince = regexp.MustCompile(`\(since ([^;]+); the next launch follows`)
 )
 
-// verdict decides whether a run comes back, when, and what its state says.
-func (w *Worker) verdict(states []prefect.State, kind defeatKind, now time.Time) (delay time.Duration, remark string, again bool) {
-	launches, waits, since := history(states, now)
-	switch kind {
-	case defeatShutdown:
-		return 0, "It had not begun and goes back to its work pool.", true
-	case defeatCapacity:
-		if now.Sub(since) > w.opts.MaxCapacityWait {
-			return 0, fmt.Sprintf("There was none for %s.", now.Sub(since).Round(time.Second)), false
-		}
-		delay = backoff(waits+1, capacityBackoff, backoffLimit).Round(time.Second)
-		return delay, fmt.Sprintf(capacityRemark, since.UTC().Format(time.RFC3339), delay), true
-	default:
-		n := launches + 1
-		if n >= w.opts.MaxLaunches {
-			return 0, fmt.Sprintf("This was launch %d of %d.", n, w.opts.MaxLaunches), false
-		}
-		delay = backoff(n, launchBackoff, backoffLimit).Round(time.Second)
-		return delay, fmt.Sprintf(launchRemark, n, w.opts.MaxLaunches, delay), true
-	}
+// verdict is what becomes of a run whose claim has ended.
+type verdict struct {
+	again   bool
+	delay   time.Duration
+	message string // of its state
 }
 
-// history counts earlier defeats since the run was last over: somebody who runs
-// it again by hand starts anew. Waiting for capacity also starts anew once there
-// was some.
-func history(states []prefect.State, now time.Time) (launches, waits int, since time.Time) {
-	since = now
-	for _, s := range states {
-		switch {
-		case s.Type.Final():
-			launches, waits, since = 0, 0, now
-		case s.Type == prefect.StateRunning:
-			waits, since = 0, now
-		case s.Type != prefect.StateScheduled:
-		case launchCount.MatchString(s.Message):
-			launches++
-		default:
-			m := capacitySince.FindStringSubmatch(s.Message)
-			if m == nil {
-				continue
-			}
-			if waits++; waits == 1 {
-				if t, err := time.Parse(time.RFC3339, m[1]); err == nil {
-					since = t
-				}
-			}
+// verdict decides whether a run comes back, when, and what its state says.
+func (w *Worker) verdict(states []prefect.State, d defeat, now time.Time) verdict {
+	h := pastOf(states, now)
+	switch d.kind {
+	case defeatShutdown:
+		return verdict{true, 0, sentences(d.cause, "It had not begun and goes back to its work pool.")}
+	case defeatEvicted:
+		return verdict{true, 0, sentences(d.cause, "It goes back to its work pool, to wait for another.")}
+	case defeatCapacity:
+		if now.Sub(h.waitsSince) > w.opts.MaxCapacityWait {
+			return verdict{message: sentences(d.cause, fmt.Sprintf("There was none for %s.", now.Sub(h.waitsSince).Round(time.Second)))}
 		}
+		delay := backoff(h.waits+1, capacityBackoff, backoffLimit).Round(time.Second)
+		remark := fmt.Sprintf(capacityRemark, h.waitsSince.UTC().Format(time.RFC3339), delay)
+		return verdict{true, delay, waitingFor + strings.TrimRight(oneLine(d.cause), " .;:") + " " + remark}
+	case defeatMemory:
+		remark := fmt.Sprintf(memoryRemark, h.outOfMemory+1, d.memory) // the ladder has an end of its own
+		return verdict{true, 0, sentences(d.cause, remark)}
 	}
-	return launches, waits, since
+	most := w.opts.MaxLaunches
+	if d.launches > 0 {
+		most = d.launches
+	}
+	n := h.launches + 1
+	if n >= most {
+		return verdict{message: sentences(d.cause, fmt.Sprintf("This was launch %d of %d.", n, most))}
+	}
+	delay := backoff(n, launchBackoff, backoffLimit).Round(time.Second)
+	return verdict{true, delay, sentences(d.cause, fmt.Sprintf(launchRemark, n, most, delay))}
 }

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// draw is the source of all chance in the worker's intervals. The model test puts a
+// seeded one in its place.
+var draw = rand.Float64
+
 // jitterFactor is what Prefect's worker spreads its loops by.
 const jitterFactor = 0.3
 
@@ -14,7 +18,7 @@ const jitterFactor = 0.3
 // distribution, as Prefect's worker does: never below 0.752 of the mean nor
 // above 1.3 of it, so that workers started together do not stay together.
 func jittered(mean time.Duration) time.Duration {
-	return clampedExponential(mean, jitterFactor, rand.Float64())
+	return clampedExponential(mean, jitterFactor, draw())
 }
 
 func clampedExponential(mean time.Duration, factor, u float64) time.Duration {

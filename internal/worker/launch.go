@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,18 +27,43 @@ type submission struct {
 	// another name, and lets one of two workers do that.
 	again string
 	tried tried // where the claim's first launch was begun
+	// open says that a launch under this claim may have been made already, whose
+	// outcome nobody knows.
+	open   bool
+	policy policy
+	// own are the ids of the states that this worker has brought the run to.
+	own []string
+}
+
+// stands reports by the run's states whether nobody has touched the run since this
+// worker did: another one may take it for left behind, and go on under its claim.
+func (s *submission) stands(states []prefect.State) bool {
+	return len(states) > 0 && slices.Contains(s.own, states[len(states)-1].ID)
+}
+
+// took notes a state that the run was brought to.
+func (s *submission) took(result prefect.OrchestrationResult) {
+	if result.Status == prefect.StatusAccept && result.State != nil {
+		s.own = append(s.own, result.State.ID)
+	}
 }
 
 // submit renders and launches a claimed run. It reports whether the run is
 // tracked now; if not, the run is out of this worker's hands.
 func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
-	w.leases.hold(&s.claim, s.run.ID)
+	if s.again == "" {
+		s.own = append(s.own, s.claim.ID)
+	}
+	w.leases.hold(&s.claim, s.run.ID, graceOf(s.deployment), s.at)
 	job, ok := w.prepare(ctx, &s)
 	if !ok {
 		return false
 	}
 	place := w.placeOf(job)
-	if w.elsewhere(s, place) {
+	if handle, found, wait := w.elsewhere(ctx, &s, place); found {
+		w.launched(ctx, w.newLaunch(&s, handle, job, prefect.Event{}), s.at)
+		return true
+	} else if wait {
 		return false
 	}
 	if s.again != "" {
@@ -45,22 +71,28 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	}
 	submitted := w.emitSubmitted(&s)
 	if err := w.labelRun(ctx, s.run.ID); err != nil {
-		w.failSubmission(ctx, s.run, err, "")
+		w.failSubmission(ctx, s.run, s.stands, err, "")
 		return false
 	}
-	if !w.proposeSubmitting(ctx, s, place) || w.unlaunched.has(s.run.ID) {
+	if !w.proposeSubmitting(ctx, &s, place) || w.unlaunched.has(s.run.ID) {
 		return false
 	}
-	handle, failure := w.launchJob(ctx, job)
+	handle, failure := w.launchJob(ctx, &s, job)
 	if failure != nil {
-		w.onFailure(ctx, s.run, failure)
+		w.onFailure(ctx, &s, failure)
 		return false
 	}
+	w.launched(ctx, w.newLaunch(&s, handle, job, submitted), s.at)
+	return true
+}
+
+// newLaunch is the attempt that a launched job is from here on.
+func (w *Worker) newLaunch(s *submission, handle launch.Handle, job launch.Job, submitted prefect.Event) *attempt {
 	a := newAttempt(s.run, handle, s.lease)
 	a.flow, a.deployment, a.submitted = s.flow, s.deployment, submitted
 	a.deaf = !cancelsItself(job.Command)
-	w.launched(ctx, a, s.at)
-	return true
+	a.maxRuntime = s.policy.maxRuntime
+	return a
 }
 
 // prepare renders the job of a run. It reports false when there is none, and the
@@ -74,11 +106,11 @@ func (w *Worker) prepare(ctx context.Context, s *submission) (launch.Job, bool) 
 	case err == nil:
 		return job, true
 	case errors.Is(err, prefect.ErrNotFound):
-		w.failSubmission(ctx, s.run, fmt.Errorf("the flow of this run no longer exists: %w", err), "")
+		w.failSubmission(ctx, s.run, s.stands, fmt.Errorf("the flow of this run no longer exists: %w", err), "")
 	case prefect.IsTransient(err), ctx.Err() != nil:
-		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
+		w.giveBack(ctx, s.run, defeat{kind: defeatCapacity, still: s.stands, cause: fmt.Sprintf("The flow run could not be prepared: %v.", err)})
 	default:
-		w.failSubmission(ctx, s.run, err, "")
+		w.failSubmission(ctx, s.run, s.stands, err, "")
 	}
 	return launch.Job{}, false
 }
@@ -95,6 +127,9 @@ func (w *Worker) launched(ctx context.Context, a *attempt, began time.Time) {
 	w.runLog(a.run.ID, slog.LevelInfo, "Flow run '%s' submitted to infrastructure", a.run.Name)
 	if w.unlaunched.has(a.run.ID) {
 		w.noticeCancelling(a.run.ID)
+	}
+	if w.evicted.has(a.run.ID) {
+		w.jobs.Go(func() { w.evict(ctx, a) })
 	}
 }
 
@@ -147,7 +182,7 @@ func (w *Worker) placeOf(job launch.Job) string {
 // proposeSubmitting moves the run from claimed to submitting and reports whether
 // to go on. A refusal means that somebody did something to the run since the
 // claim; what, a fresh read tells.
-func (w *Worker) proposeSubmitting(ctx context.Context, s submission, place string) bool {
+func (w *Worker) proposeSubmitting(ctx context.Context, s *submission, place string) bool {
 	name := s.again
 	if name == "" {
 		name = "Submitting"
@@ -157,6 +192,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s submission, place stri
 		state.Message = placePrefix + place
 	}
 	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries})
+	s.took(result)
 	if err == nil && result.Status == prefect.StatusAccept {
 		return true
 	}
@@ -176,48 +212,6 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s submission, place stri
 	}
 	w.log.Info(fmt.Sprintf("Flow run '%s' is %s by now; it is not launched", run.ID, run.StateName), "reason", result.Details.Reason)
 	return false
-}
-
-// launchJob launches until there is a definite answer. The same job again is
-// safe: the launcher knows the claim. A run that is cancelled between two tries is
-// not launched again: what an earlier try may have started ends by itself, when it
-// finds its run over.
-func (w *Worker) launchJob(ctx context.Context, job launch.Job) (launch.Handle, *launch.Failure) {
-	for n := 1; ; n++ {
-		handle, err := w.launcher.Launch(ctx, job)
-		if err == nil {
-			return handle, nil
-		}
-		var failure *launch.Failure
-		if !errors.As(err, &failure) {
-			failure = &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Err: err}
-		}
-		w.metrics.launches.WithLabelValues(string(failure.Kind)).Inc()
-		if failure.Kind != launch.FailureRetry {
-			return launch.Handle{}, failure
-		}
-		if n == 3 {
-			w.runLog(job.FlowRunID, slog.LevelWarn, "Launching the flow run's infrastructure takes longer than usual, and goes on: %s", failure.Message)
-		}
-		if !pause(ctx, backoff(n, time.Second, time.Minute)) || w.unlaunched.has(job.FlowRunID) {
-			return launch.Handle{}, failure
-		}
-	}
-}
-
-func (w *Worker) onFailure(ctx context.Context, run prefect.FlowRun, f *launch.Failure) {
-	switch {
-	case w.unlaunched.has(run.ID):
-		w.log.Info("Flow run was cancelled while it was launched", "flow_run", run.ID, "failure", f)
-	case f.Kind == launch.FailureRetry:
-		// Only a shutdown ends the retries. The outcome is unknown, so the claim
-		// stays, and whoever finds it next launches again under the same claim.
-		w.log.Warn("Flow run is left claimed, its launch has no answer yet", "flow_run", run.ID, "error", f)
-	case f.Kind == launch.FailureCapacity:
-		w.giveBack(ctx, run, defeat{kind: defeatCapacity, cause: f.Message, hint: f.Hint})
-	default:
-		w.failSubmission(ctx, run, f, f.Hint)
-	}
 }
 
 // savePID records where the run's infrastructure is, in the background and with

@@ -8,15 +8,16 @@ import (
 
 // metrics are the worker's own. Failures are labelled by reason.
 type metrics struct {
-	rounds   *prometheus.CounterVec
-	claims   *prometheus.CounterVec
-	launches *prometheus.CounterVec
-	reports  *prometheus.CounterVec
-	adopted  *prometheus.CounterVec
-	inWork   prometheus.Gauge
-	tracked  prometheus.Gauge
-	late     prometheus.Histogram
-	launched prometheus.Histogram
+	rounds    *prometheus.CounterVec
+	claims    *prometheus.CounterVec
+	launches  *prometheus.CounterVec
+	reports   *prometheus.CounterVec
+	adopted   *prometheus.CounterVec
+	inWork    prometheus.Gauge
+	leftovers prometheus.Gauge
+	tracked   prometheus.Gauge
+	late      prometheus.Histogram
+	launched  prometheus.Histogram
 }
 
 // newMetrics registers with r; with nil the metrics count for nobody. An API that
@@ -26,13 +27,14 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "faber", Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		rounds:   counter("loop_rounds_total", "Rounds of the worker's loops.", "loop", "result"),
-		claims:   counter("claims_total", "Flow runs the worker tried to claim.", "result"),
-		launches: counter("launches_total", "Launches of claimed flow runs.", "result"),
-		reports:  counter("infrastructure_ends_total", "Ends of infrastructure, by what was done about the flow run.", "outcome"),
-		adopted:  counter("adoptions_total", "Flow runs taken over from an earlier worker.", "kind"),
-		inWork:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "flow_runs_in_work", Help: "Flow runs that hold a slot."}),
-		tracked:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "tracked_infrastructure", Help: "Launched infrastructure that has not ended."}),
+		rounds:    counter("loop_rounds_total", "Rounds of the worker's loops.", "loop", "result"),
+		claims:    counter("claims_total", "Flow runs the worker tried to claim.", "result"),
+		launches:  counter("launches_total", "Launches of claimed flow runs.", "result"),
+		reports:   counter("infrastructure_ends_total", "Ends of infrastructure, by what was done about the flow run.", "outcome"),
+		adopted:   counter("adoptions_total", "Flow runs taken over from an earlier worker.", "kind"),
+		inWork:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "flow_runs_in_work", Help: "Flow runs that hold a slot."}),
+		tracked:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "tracked_infrastructure", Help: "Launched infrastructure that has not ended."}),
+		leftovers: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "faber", Name: "leftover_infrastructure", Help: "Live infrastructure of faber's whose flow run is over or deleted."}),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "faber", Name: "claim_delay_seconds", Help: "Time from a flow run's scheduled start to its claim.",
 			Buckets: []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		if c, ok := api.(interface{ Collectors() []prometheus.Collector }); ok {
 			r.MustRegister(c.Collectors()...)
 		}
-		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.inWork, m.tracked, m.late, m.launched)
+		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.inWork, m.tracked, m.leftovers, m.late, m.launched)
 	}
 	return m
 }

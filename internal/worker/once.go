@@ -13,7 +13,7 @@ func (w *Worker) runOnce(ctx, work context.Context) {
 	if w.pool.Load() == nil {
 		return
 	}
-	if err := w.adoptRound(ctx, work); err != nil && ctx.Err() == nil {
+	if _, err := w.adoptRound(ctx, work); err != nil && ctx.Err() == nil {
 		w.log.Warn("Look for flow runs that were left behind", "error", err)
 	}
 	if _, err := w.pollRound(ctx, work, nil); err != nil && ctx.Err() == nil {

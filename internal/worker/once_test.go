@@ -42,7 +42,7 @@ func TestRunningOnceStrandsNothing(t *testing.T) {
 			o.RunOnce = true
 			w.launcher.started = finishing(w)
 			id = w.claimed("an earlier one")
-			time.Sleep(2 * goneClaimAge)
+			time.Sleep(2 * ownClaimAge)
 		}, func(w *world) {
 			<-w.ended
 			w.wantHistory(id, "Scheduled", "Pending", "Submitting", "Completed")

@@ -69,6 +69,10 @@ type Options struct {
 	StartingSweep time.Duration
 	RunningSweep  time.Duration
 	AdoptEvery    time.Duration
+	JanitorEvery  time.Duration
+	// StopLeftovers stops infrastructure of faber's whose flow run is over or
+	// deleted; without it that is only told.
+	StopLeftovers bool
 	// CancelGrace is how long a flow run may take to end by itself when it is
 	// cancelled while running, before its infrastructure is stopped; StopGrace
 	// is what the infrastructure then gets between SIGTERM and SIGKILL.
@@ -92,6 +96,11 @@ type Options struct {
 	UnbegunTailLines int
 }
 
+// DefaultHeartbeat is how often a worker says that it lives, if nobody says
+// otherwise. Prefect's own does every 30 s. Others take over what a silent worker
+// left after two and a bit of its heartbeats, and nobody wants to wait for longer.
+const DefaultHeartbeat = 10 * time.Second
+
 // cancelGrace is longer than what Prefect's own command gives its engine: 30 s
 // until SIGKILL, some seconds to notice, and then the run's hooks.
 const cancelGrace = 45 * time.Second
@@ -101,10 +110,11 @@ func (o *Options) setDefaults() {
 	setDefault(&o.SubmitLimit, 64)
 	setDefault(&o.Version, buildVersion())
 	setDefault(&o.Query, 10*time.Second)
-	setDefault(&o.Heartbeat, 30*time.Second)
+	setDefault(&o.Heartbeat, DefaultHeartbeat)
 	setDefault(&o.StartingSweep, 5*time.Second)
 	setDefault(&o.RunningSweep, 8*time.Second)
 	setDefault(&o.AdoptEvery, 20*time.Second)
+	setDefault(&o.JanitorEvery, janitorEvery)
 	setDefault(&o.CancelGrace, cancelGrace)
 	setDefault(&o.StopGrace, 30*time.Second)
 	setDefault(&o.DrainTimeout, 25*time.Second)

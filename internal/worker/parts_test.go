@@ -139,8 +139,8 @@ func TestEnvironmentOfARun(t *testing.T) {
 		Settings: []launch.EnvVar{{Name: "PREFECT_API_URL", Value: "u"}, {Name: "PREFECT_API_KEY", Value: "k"}, {Name: "PREFECT_HOME", Value: "h"}},
 	}}
 	s := &submission{
-		run: prefect.FlowRun{ID: "r", FlowID: "f"}, flow: prefect.Flow{Name: "flow"},
-		deployment: &prefect.Deployment{ID: "d", Name: "dep"},
+		run:  prefect.FlowRun{ID: "r", FlowID: "f", JobVariables: prefect.Document(`{"env": {"MINE": 1, "GONE": null}, "cpu": 512}`)},
+		flow: prefect.Flow{Name: "flow"}, deployment: &prefect.Deployment{ID: "d", Name: "dep"},
 	}
 	got := w.environment(s, &jobtemplate.Resolved{
 		Env:   []jobtemplate.EnvVar{{Name: "MINE", Value: "1"}, {Name: "PREFECT_API_URL", Value: "other"}},
@@ -154,7 +154,7 @@ func TestEnvironmentOfARun(t *testing.T) {
 		{Name: "PREFECT__FLOW_ID", Value: "f"},
 		{Name: "PREFECT__FLOW_NAME", Value: "flow"},
 		{Name: "PREFECT__DEPLOYMENT_ID", Value: "d"},
-		{Name: "MINE", Value: "1"},
+		{Name: "MINE", Value: "1", OfRun: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -167,22 +167,28 @@ func TestHistoryForgetsWhatWasBeforeTheEnd(t *testing.T) {
 		return prefect.State{Type: prefect.StateScheduled, Message: message}
 	}
 	launched := scheduled("x. This was launch 1 of 3; the next one follows in 10s.")
-	waited := scheduled("x. Waiting for capacity since 2026-01-02T03:00:00Z; the next launch follows in 10s.")
+	again := scheduled("x. This was launch 2 of 3; the next one follows in 20s.")
+	waited := scheduled("waiting for capacity: x (since 2026-01-02T03:00:00Z; the next launch follows in 10s)")
+	grown := scheduled("x. It ran out of memory 1 times; the next launch gets 4096 MiB.")
 	for _, tt := range []struct {
-		name            string
-		states          []prefect.State
-		launches, waits int
-		since           time.Time
+		name   string
+		states []prefect.State
+		want   past
 	}{
-		{"nothing", nil, 0, 0, now},
-		{"two launches", []prefect.State{launched, launched}, 2, 0, now},
-		{"run again by hand", []prefect.State{launched, {Type: prefect.StateCrashed}, launched}, 1, 0, now},
-		{"waiting", []prefect.State{waited, waited}, 0, 2, now.Add(-4*time.Minute - 5*time.Second)},
-		{"waited and ran", []prefect.State{waited, {Type: prefect.StateRunning}}, 0, 0, now},
+		{"nothing", nil, past{waitsSince: now}},
+		{"two launches", []prefect.State{launched, again}, past{launches: 2, waitsSince: now}},
+		{"run again by hand", []prefect.State{launched, again, {Type: prefect.StateCrashed}, launched}, past{launches: 1, waitsSince: now}},
+		{"interrupted, which the flow called a crash", []prefect.State{launched, {Type: prefect.StateCrashed}, again}, past{launches: 2, waitsSince: now}},
+		{"waiting", []prefect.State{waited, waited}, past{waits: 2, waitsSince: now.Add(-4*time.Minute - 5*time.Second)}},
+		{"waited and ran", []prefect.State{waited, {Type: prefect.StateRunning}}, past{waitsSince: now}},
+		{"out of memory", []prefect.State{grown, launched}, past{launches: 1, outOfMemory: 1, waitsSince: now}},
 	} {
-		launches, waits, since := history(tt.states, now)
-		if launches != tt.launches || waits != tt.waits || !since.Equal(tt.since) {
-			t.Errorf("%s: %d, %d, %s", tt.name, launches, waits, since)
+		got := pastOf(tt.states, now)
+		if !got.waitsSince.Equal(tt.want.waitsSince) {
+			t.Errorf("%s: waits since %s", tt.name, got.waitsSince)
+		}
+		if got.waitsSince = tt.want.waitsSince; got != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
 }

@@ -19,12 +19,20 @@ type proposal struct {
 	// wait bounds the waiting between calls, the calls themselves are bounded
 	// by propose's context alone: cutting one short leaves its outcome unknown.
 	wait context.Context
+	// still says by the run's states whether the reason for the proposal stands. It
+	// is asked before each further try: an outage may have lasted, and another
+	// worker may have taken the run on meanwhile. Nil: the server's rules suffice.
+	still func(states []prefect.State) bool
 }
 
+// errOvertaken is a proposal that was not repeated, because the run went on
+// without it.
+var errOvertaken = errors.New("the flow run has gone on meanwhile")
+
 // propose proposes a state and stays with it: it sends the same proposal again
-// when the answer was lost, and waits when the server says to wait. A rejection
-// whose state is this very proposal means that an earlier try was taken, which
-// is acceptance.
+// when the answer was lost, and waits when the server says to wait. A proposal
+// that is found in the run's history was taken by an earlier try, which is
+// acceptance, whatever the run became afterwards.
 func (w *Worker) propose(ctx context.Context, flowRunID string, p proposal) (prefect.OrchestrationResult, error) {
 	if p.wait == nil {
 		p.wait = ctx
@@ -32,7 +40,7 @@ func (w *Worker) propose(ctx context.Context, flowRunID string, p proposal) (pre
 	p.state.Details.FlowRunID = flowRunID
 	p.state.Details.TransitionID = uuid.NewString()
 	for failures := 0; ; {
-		result, err := w.api.SetFlowRunState(ctx, flowRunID, p.state, p.force)
+		result, err := w.proposeOnce(ctx, flowRunID, p, failures > 0)
 		var delay time.Duration
 		switch {
 		case err == nil && result.Status == prefect.StatusWait:
@@ -54,6 +62,46 @@ func (w *Worker) propose(ctx context.Context, flowRunID string, p proposal) (pre
 		if !pause(p.wait, delay) {
 			return result, errors.Join(context.Cause(p.wait), err)
 		}
+	}
+}
+
+// proposeOnce sends a proposal. One that may have been taken by an earlier try is
+// looked for first: the server knows a proposal again only for as long as the run
+// is in the state that came of it.
+func (w *Worker) proposeOnce(ctx context.Context, flowRunID string, p proposal, again bool) (prefect.OrchestrationResult, error) {
+	if !again {
+		return w.api.SetFlowRunState(ctx, flowRunID, p.state, p.force)
+	}
+	states, err := w.api.FlowRunStates(ctx, flowRunID)
+	if err != nil {
+		return prefect.OrchestrationResult{}, err
+	}
+	for _, s := range states {
+		if s.Details.TransitionID == p.state.Details.TransitionID {
+			return prefect.OrchestrationResult{Status: prefect.StatusAccept, State: &s}, nil
+		}
+	}
+	if p.still != nil && !p.still(states) {
+		return prefect.OrchestrationResult{}, errOvertaken
+	}
+	return w.api.SetFlowRunState(ctx, flowRunID, p.state, p.force)
+}
+
+// standing says by a run's states whether the claim is still the one that the run
+// stands under. Without a claim's id it says whether the run is under way at all.
+func standing(claimID string) func([]prefect.State) bool {
+	return func(states []prefect.State) bool {
+		if len(states) == 0 {
+			return false
+		}
+		switch last := states[len(states)-1]; {
+		case last.Type.Final(), last.Type == prefect.StateScheduled, last.Type == prefect.StatePaused:
+			return false
+		case claimID == "":
+			return true
+		}
+		claim, _, _ := lastClaim(states)
+		return claim.ID == claimID
 	}
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -42,17 +43,49 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	if err != nil {
 		return launch.Job{}, err
 	}
+	if s.policy, err = policyOf(s.run, s.deployment); err != nil {
+		return launch.Job{}, err
+	}
+	attempt, err := w.attemptOf(ctx, s)
+	if err != nil {
+		return launch.Job{}, err
+	}
+	if _, known := resolved.Configuration[variableMemoryLadder]; !known && s.policy.memoryLadder != nil {
+		resolved.Configuration[variableMemoryLadder] = s.policy.memoryLadder
+	}
 	pool := view.launchPool()
 	runID := s.run.ID
 	labels, labelNames := w.labels(s, pool, resolved)
 	job := launch.Job{
 		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,
-		DeploymentID: s.run.DeploymentID, Pool: pool, WorkerName: w.name,
+		DeploymentID: s.run.DeploymentID, Pool: pool, WorkQueue: s.run.WorkQueueName, WorkerName: w.name, Attempt: attempt,
 		Configuration: resolved.Configuration, Document: resolved.Document, Command: resolved.Command,
 		Env: w.environment(s, resolved), Labels: labels, LabelNames: labelNames,
 		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },
 	}
 	return job, nil
+}
+
+// attemptOf says which launch of the run this is. Only a run that came back has
+// launches behind it.
+func (w *Worker) attemptOf(ctx context.Context, s *submission) (launch.Attempt, error) {
+	var h past
+	if s.again != "" || s.run.StateName == "AwaitingRetry" {
+		var states []prefect.State
+		err := persist(ctx, claimTries, func() (err error) {
+			states, err = w.api.FlowRunStates(ctx, s.run.ID)
+			return err
+		})
+		if err != nil {
+			return launch.Attempt{}, err
+		}
+		h = pastOf(states, time.Now())
+	}
+	last := h.launches+1 >= w.launches(s.policy)
+	return launch.Attempt{
+		Number: h.launches + 1, Last: last, OutOfMemory: h.outOfMemory,
+		Rescheduled: !last && s.policy.reschedule && s.run.DeploymentID != "",
+	}, nil
 }
 
 // environment is the run's complete environment, lowest first: the worker's own
@@ -72,8 +105,9 @@ func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []la
 		add("PREFECT__DEPLOYMENT_ID", s.deployment.ID)
 		add("PREFECT__DEPLOYMENT_NAME", s.deployment.Name)
 	}
+	ofRun := variablesOf(s.run.JobVariables)
 	for _, v := range resolved.Env {
-		add(v.Name, v.Value)
+		all = append(all, launch.EnvVar{Name: v.Name, Value: v.Value, OfRun: ofRun[v.Name]})
 	}
 	unset := make(map[string]bool)
 	for _, name := range resolved.Unset {
@@ -93,6 +127,20 @@ func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []la
 		env = append(env, v)
 	}
 	return env
+}
+
+// variablesOf are the environment variables that job variables set.
+func variablesOf(jobVariables prefect.Document) map[string]bool {
+	var of struct {
+		Env map[string]json.RawMessage `json:"env"`
+	}
+	names := map[string]bool{}
+	if json.Unmarshal(jobVariables, &of) == nil { // else rendering has said so
+		for name := range of.Env {
+			names[name] = true
+		}
+	}
+	return names
 }
 
 // labels are the labels of a run's infrastructure, and their names in the order of

@@ -42,6 +42,14 @@ func (r *replicas) note(e prefect.Event) (follows prefect.Event, isNew bool) {
 	return last, true
 }
 
+// knows reports whether an event was passed on from here.
+func (r *replicas) knows(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, _ := r.seen.get(id)
+	return known
+}
+
 // replicate passes on the events that the infrastructure told with its hints, of
 // any worker's runs: there is one queue for them all, and each message in it is
 // read once.

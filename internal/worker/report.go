@@ -28,6 +28,8 @@ func (w *Worker) finish(work context.Context, a *attempt) {
 	defer func() {
 		close(a.done)
 		tracked := w.attempts.remove(a)
+		w.evicted.remove(a.run.ID)
+		w.leases.drop(a.run.ID)
 		a.lease.release()
 		w.metrics.tracked.Set(float64(tracked))
 		w.metrics.inWork.Set(float64(w.slots.inUse()))
@@ -53,6 +55,9 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	if err != nil {
 		return "", err
 	}
+	if w.endedByInterruption(work, a, run) {
+		return w.reportInterruption(work, a, run), nil
+	}
 	if outcome = w.settled(work, a, run); outcome != "" {
 		return outcome, nil
 	}
@@ -61,12 +66,20 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 		return w.reportSilence(work, a)
 	case launch.ExitStartFailure:
 		w.copyTail(work, a, run)
-		return w.giveBack(work, run, defeat{kind: defeatStart, cause: a.exit.Message, hint: a.exit.Hint}), nil
+		return w.giveBack(work, run, w.defeatOf(work, a, run, defeatStart)), nil
 	case launch.ExitInterrupted:
-		return w.giveBack(work, run, defeat{kind: defeatInterrupted, cause: a.exit.Message, hint: a.exit.Hint}), nil
+		return w.reportInterruption(work, a, run), nil
+	case launch.ExitNonZero:
+		if d, ok := w.moreMemory(work, a, run); ok {
+			w.copyTail(work, a, run)
+			return w.giveBack(work, run, d), nil
+		}
 	case launch.ExitStopped:
+		if run.StateType == prefect.StatePending && w.evicted.has(run.ID) {
+			return w.giveBack(work, run, evictedDefeat(standing(a.handle.ClaimID))), nil
+		}
 		if w.draining.Load() {
-			return w.reportShutdown(work, run), nil
+			return w.reportShutdown(work, a, run), nil
 		}
 	}
 	w.reportCrash(work, a, run)
@@ -88,7 +101,7 @@ func (w *Worker) reportCrash(work context.Context, a *attempt, run prefect.FlowR
 		w.observerLog(a.run.ID, slog.LevelError, exit.Message)
 	}
 	w.copyTail(work, a, run)
-	w.crash(work, a.run.ID, exit.Message)
+	w.crash(work, a.run.ID, standing(a.handle.ClaimID), exit.Message)
 	if child && exit.Hint != "" {
 		w.runLog(a.run.ID, slog.LevelInfo, "%s", exit.Hint)
 	}
@@ -119,6 +132,9 @@ func (a *attempt) awaitPID() {
 	}
 }
 
+// noProcess is said of a run that waits for its next try in a process that is gone.
+const noProcess = "The process that was to retry the flow run has ended. The flow run goes back to its work pool."
+
 // settled says why there is nothing to report, or "" when there is.
 func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) string {
 	switch {
@@ -131,7 +147,7 @@ func (w *Worker) settled(work context.Context, a *attempt, run prefect.FlowRun) 
 		w.explainCode(a)
 		return "final"
 	case run.StateType == prefect.StateScheduled && run.RetriesInProcess() && w.current(work, a, run):
-		w.runLog(run.ID, slog.LevelWarn, "The process that was to retry the flow run has ended. The flow run goes back to its work pool.")
+		w.runLog(run.ID, slog.LevelWarn, "%s", noProcess)
 		w.letGo(work, run)
 		return "rescheduled"
 	case run.StateType == prefect.StateScheduled, run.StateType == prefect.StatePaused:
@@ -205,8 +221,8 @@ func (w *Worker) current(ctx context.Context, a *attempt, run prefect.FlowRun) b
 	if err != nil {
 		return false
 	}
-	claim, _, ok := lastClaim(states)
-	return ok && claim.ID == a.handle.ClaimID
+	claim, _, _ := lastClaim(states)
+	return claim.ID == a.handle.ClaimID
 }
 
 // reportSilence is for infrastructure that ended well while its run is not over.
@@ -232,40 +248,52 @@ func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error)
 	hint := "Check that its command runs the flow (by default: prefect flow-run execute) and that it can reach the Prefect API."
 	w.runLog(run.ID, slog.LevelError, "%s", sentences(message, hint))
 	w.copyTail(work, a, run)
-	w.crash(work, run.ID, sentences(message, hint))
+	w.crash(work, run.ID, standing(a.handle.ClaimID), sentences(message, hint))
 	return "silent", nil
 }
 
 // reportShutdown is for a child that ended because this worker had to. A run
 // that had not begun loses nothing and goes back to the pool.
-func (w *Worker) reportShutdown(work context.Context, run prefect.FlowRun) string {
+func (w *Worker) reportShutdown(work context.Context, a *attempt, run prefect.FlowRun) string {
 	cause := fmt.Sprintf("Worker '%s' was shut down while the flow run's process ran; the process was stopped.", w.name)
 	if run.StateType == prefect.StatePending && run.DeploymentID != "" {
-		return w.giveBack(work, run, defeat{kind: defeatShutdown, cause: cause})
+		return w.giveBack(work, run, defeat{kind: defeatShutdown, claim: a.handle.ClaimID, cause: cause})
 	}
 	w.runLog(run.ID, slog.LevelError, "%s", cause)
-	w.crash(work, run.ID, sentences(cause, "Run it again, or give the worker time to finish before it is stopped."))
+	w.crash(work, run.ID, standing(a.handle.ClaimID), sentences(cause, "Run it again, or give the worker time to finish before it is stopped."))
 	return "crashed"
 }
 
-// crash proposes Crashed. A run that is over already stays as it is.
-func (w *Worker) crash(ctx context.Context, flowRunID, message string) {
-	result, err := w.propose(ctx, flowRunID, proposal{
-		state: prefect.State{Type: prefect.StateCrashed, Name: "Crashed", Message: message},
-	})
+// crash proposes Crashed, if the run's states say that the reason still stands. A run
+// that is over already, or has gone on without its claim, stays as it is.
+func (w *Worker) crash(ctx context.Context, flowRunID string, still func([]prefect.State) bool, message string) {
+	result, err := w.proposeCrashed(ctx, flowRunID, still, message)
 	switch {
 	case errors.Is(err, prefect.ErrNotFound):
-	case err != nil:
+	case err != nil && !errors.Is(err, errOvertaken):
 		w.log.Error("Report flow run as crashed", "flow_run", flowRunID, "error", err)
-	case result.Status == prefect.StatusAccept:
+	case err == nil && result.Status == prefect.StatusAccept:
 		w.runLog(flowRunID, slog.LevelInfo, "Reported flow run '%s' as crashed: %s", flowRunID, message)
-	case result.Status == prefect.StatusReject:
+	default:
 		// A run that is being cancelled may end as Cancelled only.
 		run, err := w.readRun(ctx, flowRunID)
 		if err == nil && run.StateType == prefect.StateCancelling {
 			w.forceCancelled(ctx, flowRunID, w.cancelledMessage(run))
 		}
 	}
+}
+
+func (w *Worker) proposeCrashed(ctx context.Context, flowRunID string, still func([]prefect.State) bool, message string) (prefect.OrchestrationResult, error) {
+	states, err := w.statesOf(ctx, flowRunID)
+	if err != nil {
+		return prefect.OrchestrationResult{}, err
+	}
+	if !still(states) {
+		return prefect.OrchestrationResult{}, errOvertaken
+	}
+	return w.propose(ctx, flowRunID, proposal{
+		state: prefect.State{Type: prefect.StateCrashed, Name: "Crashed", Message: message}, still: still,
+	})
 }
 
 const (

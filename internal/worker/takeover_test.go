@@ -169,8 +169,12 @@ func TestTwoWorkersTakeUpOneClaimOnce(t *testing.T) {
 	inWorld(t, func(w *world, _ *Options) { id = w.claimed("gone") }, func(w *world) {
 		// The other worker is as quick as this one: its proposal comes first.
 		w.api.mu.Lock()
+		w.api.workers = []prefect.WorkerInfo{{Name: "other", Status: "ONLINE"}}
 		w.api.before = func(op, run string) error {
 			if op == "SetFlowRunState/Submitting" && w.api.last(run).Name == "Pending" {
+				if err := w.api.SetLabels(t.Context(), run, map[string]string{workerNameLabel: "other"}); err != nil {
+					t.Error(err)
+				}
 				w.api.become(run, prefect.StatePending, "Submitting")
 			}
 			return nil
@@ -416,10 +420,15 @@ func TestALeaseIsRenewedUntilTheRunRuns(t *testing.T) {
 	}, func(w *world) {
 		id := w.api.schedule("deployment-id")
 		w.after(20 * time.Minute) // a launch that takes its time
-		if n := len(renewed); n < 14 {
+		if n := len(renewed); n < 40 {
 			t.Errorf("%d renewals in twenty minutes", n)
 		}
 		w.launcher.phase(w.pid(id), launch.PhaseRunning)
+		w.after(10 * time.Minute) // it has not begun to run itself
+		if n := len(renewed); n < 60 {
+			t.Errorf("%d renewals in half an hour", n)
+		}
+		w.api.become(id, prefect.StateRunning, "Running")
 		w.after(10 * time.Minute)
 		before := len(renewed)
 		w.after(time.Hour)

@@ -30,9 +30,10 @@ type attempt struct {
 	handle     launch.Handle
 	lease      *lease
 	submitted  prefect.Event
-	deaf       bool      // its command does not listen for a cancellation
-	engineCode *int      // exit code that the run reported of its own process; of the report
-	executed   sync.Once // that it was executed is told
+	deaf       bool          // its command does not listen for a cancellation
+	maxRuntime time.Duration // 0 is none
+	engineCode *int          // exit code that the run reported of its own process; of the report
+	executed   sync.Once     // that it was executed is told
 	pidSaved   atomic.Bool
 	pidDone    chan struct{} // closed when nothing will write the pid any more
 	ended      chan struct{} // closed when exit is set
@@ -43,6 +44,7 @@ type attempt struct {
 	seen         bool // its API has known it at least once
 	missingSince time.Time
 	runningSince time.Time
+	began        time.Time // the run itself, for its max_runtime
 	exit         *launch.Exit
 	cancelling   bool
 }
@@ -248,6 +250,9 @@ func (w *Worker) observe(ctx, work context.Context, batch []*attempt) (seen int,
 	for _, o := range observations {
 		if a := byPID[o.Handle.PID]; a != nil {
 			seen++
+			if o.Phase == launch.PhaseMissing {
+				w.vouchFor(timed, a)
+			}
 			w.note(work, a, o)
 		}
 	}
@@ -292,15 +297,32 @@ func (w *Worker) note(work context.Context, a *attempt, o launch.Observation) {
 	w.jobs.Go(func() { w.finish(work, a) })
 }
 
+// vouchFor looks at the run of infrastructure that was never seen and should be by
+// now: if the run is over, there is nothing to be patient for. That it runs proves
+// nothing: infrastructure may run and be unknown to its own API.
+func (w *Worker) vouchFor(ctx context.Context, a *attempt) {
+	a.mu.Lock()
+	doubtful := !a.seen && !a.missingSince.IsZero() && time.Since(a.missingSince) >= missingGap
+	a.mu.Unlock()
+	if !doubtful {
+		return
+	}
+	run, err := w.api.ReadFlowRun(ctx, a.run.ID)
+	if err != nil || !run.StateType.Final() {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen = true
+}
+
 // missing reports whether not being found means being gone by now: it was found
 // before, or should have been long ago, and two looks agree.
 func (a *attempt) missing(now time.Time) bool {
-	if !a.seen && now.Sub(a.handle.StartedAt) < missingAge {
-		return false
-	}
 	if a.missingSince.IsZero() {
 		a.missingSince = now
 		return false
 	}
-	return now.Sub(a.missingSince) >= missingGap
+	old := a.seen || now.Sub(a.handle.StartedAt) >= missingAge
+	return old && now.Sub(a.missingSince) >= missingGap
 }

@@ -59,6 +59,10 @@ func (w *Worker) listen(ctx context.Context) (moved bool, err error) {
 			"prefect.flow-run.AwaitingConcurrencySlot",
 			"prefect.flow-run.Resuming",
 			cancellingEvent,
+			// What one worker reads from the queue of its infrastructure is told to all.
+			taskEvents + "running",
+			taskEvents + "deprovisioning",
+			taskEvents + "stopped",
 		},
 		ResourceIDs: []string{"prefect.work-pool." + w.pool.Load().pool.ID},
 	}
@@ -68,9 +72,62 @@ func (w *Worker) listen(ctx context.Context) (moved bool, err error) {
 	return moved, err
 }
 
-const cancellingEvent = "prefect.flow-run.Cancelling"
+const (
+	cancellingEvent = "prefect.flow-run.Cancelling"
+	// taskEvents is how the events of tasks begin, as Prefect's own observer sends them.
+	taskEvents = "prefect.ecs.task."
+)
+
+// noticeTask takes an event of a task as a hint, if the task is tracked here and the
+// event comes from another worker: there may be one queue for many, and each message
+// in it is read by one.
+func (w *Worker) noticeTask(e prefect.Event) {
+	if w.replicas.knows(e.ID) {
+		return
+	}
+	for _, related := range e.Related {
+		id, ok := strings.CutPrefix(related["prefect.resource.id"], "prefect.flow-run.")
+		if !ok || w.attempts.get(id) == nil {
+			continue
+		}
+		select {
+		case w.told <- id:
+		default: // the sweep sees it
+		}
+	}
+}
+
+// toldGap is how long hints of other workers are gathered before they are followed.
+const toldGap = time.Second
+
+// toldLoop looks at the infrastructure that other workers told of.
+func (w *Worker) toldLoop(ctx, work context.Context) {
+	for {
+		ids := make(map[string]bool)
+		select {
+		case id := <-w.told:
+			ids[id] = true
+		case <-ctx.Done():
+			return
+		}
+		if !pause(ctx, toldGap) {
+			return
+		}
+		for len(w.told) > 0 {
+			ids[<-w.told] = true
+		}
+		hinted := w.attempts.where(func(a *attempt) bool { return ids[a.run.ID] })
+		if len(hinted) > 0 {
+			_, _ = w.observe(ctx, work, hinted) // a sweep says it if it stays so
+		}
+	}
+}
 
 func (w *Worker) onEvent(e prefect.Event) {
+	if strings.HasPrefix(e.Event, taskEvents) {
+		w.noticeTask(e)
+		return
+	}
 	if e.Event != cancellingEvent {
 		w.pollNow()
 		return

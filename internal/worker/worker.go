@@ -85,6 +85,7 @@ type Worker struct {
 	slots    *slots
 	attempts *attempts
 	leases   leases
+	peers    peers
 	pool     atomic.Pointer[poolView]
 	synced   chan struct{} // closed when the pool is known
 	syncOnce sync.Once
@@ -97,12 +98,15 @@ type Worker struct {
 	moved   chan struct{} // the pool is another one of the same name
 	submits chan struct{} // tokens of SubmitLimit
 	cancels chan string   // ids of flow runs in work that are being cancelled
+	told    chan string   // ids of flow runs whose infrastructure another worker tells of
 	// unlaunched are flow runs that were cancelled between claim and launch.
 	unlaunched idSet
-	// toldElsewhere are flow runs that wait for a launch in another place.
-	toldElsewhere idSet
-	returned      returned
-	replicas      replicas
+	// evicted are flow runs that lost their concurrency slot before they ran.
+	evicted      idSet
+	sightings    sightings
+	toldLeftover idSet
+	returned     returned
+	replicas     replicas
 
 	// dispatches are flow runs between poll and tracked infrastructure; jobs
 	// are all else that must be finished before Run returns.
@@ -129,12 +133,12 @@ func New(o Options) (*Worker, error) {
 		metrics:  newMetrics(o.Metrics, o.API),
 		slots:    newSlots(o.Limit),
 		attempts: newAttempts(),
-		leases:   leases{byID: make(map[string]string)},
 		synced:   make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		moved:    make(chan struct{}, 1),
 		submits:  make(chan struct{}, o.SubmitLimit),
 		cancels:  make(chan string, 256),
+		told:     make(chan string, 1024),
 	}
 	w.slots.freed = w.pollNow
 	return w, nil
@@ -180,12 +184,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	watching.Go(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
 	watching.Go(func() { w.hintLoop(tracking, work) })
 	watching.Go(func() { w.cancelLoop(tracking, work) })
-	watching.Go(func() { w.leaseLoop(tracking) })
+	watching.Go(func() { w.leaseLoop(tracking, work) })
+	watching.Go(func() { w.toldLoop(tracking, work) })
+	watching.Go(func() { w.runtimeLoop(tracking, work) })
 	fetching.Go(func() { w.wakeLoop(fetch) })
 	if w.opts.RunOnce {
 		w.runOnce(ctx, work)
 	} else {
 		fetching.Go(func() { w.adoptLoop(fetch, work) })
+		fetching.Go(func() { w.janitorLoop(fetch) })
 		w.pollLoop(fetch, work)
 	}
 	stopFetch()

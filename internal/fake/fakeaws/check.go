@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -137,9 +138,17 @@ func checkRun(body object, d *Definition) *Fault {
 	return checkOverrides(nested(body, "overrides"), d)
 }
 
+// overridesLength counts characters of compact JSON.
+func overridesLength(overrides object) int {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(overrides) // it was decoded from JSON
+	return utf8.RuneCountInString(strings.TrimSuffix(b.String(), "\n"))
+}
+
 func checkOverrides(overrides object, d *Definition) *Fault {
-	encoded, err := json.Marshal(overrides)
-	if err != nil || len(encoded) > maxOverrides {
+	if overridesLength(overrides) > maxOverrides {
 		return invalid("Container Overrides length must be at most %d", maxOverrides)
 	}
 	for _, override := range objects(overrides["containerOverrides"]) {

@@ -200,10 +200,10 @@ func (t ruleTarget) message(event []byte) (string, error) {
 // attempt sends one message. It returns the delivery again when it must wait.
 func (d *deliveries) attempt(ctx context.Context, m delivery) (*delivery, error) {
 	op := front.Op{Service: "events", Operation: "Deliver"}
-	call := front.Call{Time: time.Now().UTC(), Service: op.Service, Operation: op.Operation, Path: m.queue, Request: front.Redact([]byte(m.body))}
+	call := front.Call{Time: time.Now().UTC(), Service: op.Service, Operation: op.Operation, Path: m.queue, Request: front.LedgerBody(front.Redact([]byte(m.body)))}
 	if !m.asked {
 		m.asked = true
-		if fault, ok := d.f.gate.Faults().Take(op, m.queue, []byte(m.body)); ok {
+		if fault, ok := d.f.gate.Faults().Take(front.Subject{Op: op, Path: m.queue, Body: []byte(m.body), Runs: front.RunsIn("", []byte(m.body))}); ok {
 			call.Fault = fault.ID
 			if fault.Drop != "" || fault.Status != 0 || fault.Code != "" {
 				d.f.gate.Ledger().End(d.f.gate.Ledger().Begin(call), 0, 0)

@@ -42,6 +42,10 @@ type Options struct {
 	DuplicateEvery int
 	// LedgerSize is how many calls are remembered; 0 means 4096.
 	LedgerSize int
+	// MissingFor is how long a new task is unknown to ECS; see SetMissingFor.
+	MissingFor time.Duration
+	// Quotas are what callers are held to; nil means none. See Published.
+	Quotas Quotas
 }
 
 // Front is the endpoint. Make one with New, serve its Handler, and Run it.
@@ -56,7 +60,11 @@ type Front struct {
 	tokens   *tokens
 	services *services
 	targets  *scalableTargets
+	tasks    *tasks
+	messages *messages
+	quotas   *quotas
 	watch    *watch
+	*future
 }
 
 // New returns a front; it makes no calls yet.
@@ -71,8 +79,10 @@ func New(o Options) *Front {
 		o: o, log: o.Logger,
 		client:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}},
 		proxies: map[upstream]*httputil.ReverseProxy{},
+		future:  newFuture(),
 		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(),
 	}
+	f.tasks, f.messages, f.quotas = newTasks(f, o.MissingFor), newMessages(f), newQuotas(o.Quotas, time.Now)
 	f.watch = newWatch(f)
 	f.patches = f.patchTable()
 	for u, target := range map[upstream]*url.URL{ministack: o.Ministack, moto: o.Moto} {
@@ -82,8 +92,10 @@ func New(o Options) *Front {
 	}
 	f.gate = front.NewGate(front.Options{
 		Name: "aws", Logger: o.Logger, LedgerSize: o.LedgerSize,
-		Classify: classify, Refuse: refuse, Probe: f.probe,
+		Classify: classify, Runs: f.runs, Throttled: throttled, Refuse: refuse, Probe: f.probe,
+		Changed: f.tasks.reconsider,
 	})
+	f.openDoor()
 	return f
 }
 
@@ -97,8 +109,15 @@ func (f *Front) Faults() *front.Faults { return f.gate.Faults() }
 // Ledger is what was called.
 func (f *Front) Ledger() *front.Ledger { return f.gate.Ledger() }
 
-// Close drops idle connections to the emulators.
-func (f *Front) Close() { f.client.CloseIdleConnections() }
+// Holds are the calls that a fault holds at a break-point.
+func (f *Front) Holds() *front.Holds { return f.gate.Holds() }
+
+// Close cuts held calls, forgets what was to come, and drops idle connections to the emulators.
+func (f *Front) Close() {
+	f.gate.Close()
+	f.future.close()
+	f.client.CloseIdleConnections()
+}
 
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	s := scopeOf(r)
@@ -112,7 +131,14 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	if p, ok := f.patches[classify(r, body)]; ok && body != nil {
+	op := classify(r, body)
+	if refused := f.quotas.admit(op); refused != "" {
+		front.EntryOf(r.Context()).SetRefusedBy(refused)
+		own := throttled(op)
+		writeError(w, r, own.Status, own.Code, own.Message, nil)
+		return
+	}
+	if p, ok := f.patches[op]; ok && body != nil {
 		f.servePatched(w, r, p, to, s, body)
 		return
 	}

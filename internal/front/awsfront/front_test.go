@@ -290,7 +290,7 @@ func TestTokenLife(t *testing.T) {
 			_, err := store.once(tokenKey{token: token}, "same", func() (*answer, error) {
 				calls++
 				return &answer{status: 200, body: []byte(body)}, nil
-			})
+			}, func(first *answer, _ []string) *answer { return first })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,6 +22,9 @@ type patch func(x *exchange) (*answer, error)
 func (f *Front) patchTable() map[front.Op]patch {
 	return map[front.Op]patch{
 		{Service: "ecs", Operation: "RunTask"}:          f.runTask,
+		{Service: "ecs", Operation: "DescribeTasks"}:    f.describeTasks,
+		{Service: "ecs", Operation: "ListTasks"}:        f.listTasks,
+		{Service: "ecs", Operation: "StopTask"}:         f.stopTask,
 		{Service: "ecs", Operation: "CreateService"}:    f.createService,
 		{Service: "ecs", Operation: "UpdateService"}:    f.updateService,
 		{Service: "ecs", Operation: "DescribeServices"}: f.describeServices,
@@ -35,6 +38,8 @@ func (f *Front) patchTable() map[front.Op]patch {
 
 		{Service: "codepipeline", Operation: "GetPipeline"}: f.pipelineTimes,
 
+		{Service: "ecs", Operation: "RegisterTaskDefinition"}:   f.registerTaskDefinition,
+		{Service: "sqs", Operation: "ReceiveMessage"}:           f.receiveMessage,
 		{Service: "ecs", Operation: "DeregisterTaskDefinition"}: f.deregisterTaskDefinition,
 		{Service: "ec2", Operation: "DeleteVpc"}:                f.deleteVPC,
 		{Service: "ec2", Operation: "DeleteSubnet"}:             f.forgetEC2Tags("SubnetId"),
@@ -49,8 +54,13 @@ func (f *Front) patchTable() map[front.Op]patch {
 type exchange struct {
 	scope scope
 	body  []byte
-	// send makes the call at the emulator, with the body given.
+	entry *front.Entry // in the ledger
+	// send makes the call at the emulator, with the body given. It outlives the
+	// caller: what a call has effected must be remembered even when nobody waits
+	// for the answer any more.
 	send func(body []byte) (*answer, error)
+	// wait does the same, and ends with the caller.
+	wait func(body []byte) (*answer, error)
 }
 
 // decode reads the request's parameters.
@@ -109,13 +119,20 @@ type refusal struct {
 func (e *refusal) Error() string { return e.code + ": " + e.message }
 
 func (f *Front) servePatched(w http.ResponseWriter, r *http.Request, p patch, to upstream, s scope, body []byte) {
-	a, err := p(&exchange{scope: s, body: body, send: func(body []byte) (*answer, error) {
-		return f.send(r, to, body)
-	}})
+	a, err := p(&exchange{
+		scope: s, body: body, entry: front.EntryOf(r.Context()),
+		send: func(body []byte) (*answer, error) {
+			return f.send(context.WithoutCancel(r.Context()), r, to, body)
+		},
+		wait: func(body []byte) (*answer, error) { return f.send(r.Context(), r, to, body) },
+	})
 	var refused *refusal
 	if errors.As(err, &refused) {
 		writeError(w, r, http.StatusBadRequest, refused.code, refused.message, refused.extra)
 		return
+	}
+	if r.Context().Err() != nil && err != nil {
+		panic(http.ErrAbortHandler) // Nobody is left to answer.
 	}
 	if err != nil {
 		f.log.Warn("emulator does not answer", "emulator", to, "error", err)
@@ -128,17 +145,15 @@ func (f *Front) servePatched(w http.ResponseWriter, r *http.Request, p patch, to
 	_, _ = w.Write(a.body)
 }
 
-// send makes a call at an emulator and waits for the whole answer. It outlives
-// the caller: what a call has effected must be remembered even when nobody
-// waits for the answer any more.
-func (f *Front) send(r *http.Request, to upstream, body []byte) (*answer, error) {
+// send makes a call at an emulator and waits for the whole answer.
+func (f *Front) send(ctx context.Context, r *http.Request, to upstream, body []byte) (*answer, error) {
 	target := f.o.Ministack
 	if to == moto {
 		target = f.o.Moto
 	}
 	u := target.JoinPath(r.URL.Path)
 	u.RawQuery = r.URL.RawQuery
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), bytes.NewReader(body))
 	if err != nil {

@@ -1,12 +1,16 @@
 package awsfront
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"faber/internal/front"
 )
 
 // Limits of RunTask that ministack does not hold anybody to.
@@ -34,18 +38,71 @@ func (f *Front) runTask(x *exchange) (*answer, error) {
 	if err := checkRunTask(in.StartedBy, in.ClientToken, in.Overrides); err != nil {
 		return nil, err
 	}
-	start := func() (*answer, error) {
-		a, err := x.forward()
-		if err == nil && a.ok() {
-			f.watch.expect(startedTasks(a.body))
-		}
-		return a, err
-	}
+	start := func() (*answer, error) { return f.startTasks(x, launchesOf(x.body)) }
 	if in.ClientToken == "" {
 		return start()
 	}
 	key := tokenKey{account: x.scope.accessKey, region: x.scope.region, cluster: clusterName(in.Cluster), token: in.ClientToken}
-	return f.tokens.once(key, fingerprint(x.body), start)
+	return f.tokens.once(key, fingerprint(x.body), start, func(first *answer, arns []string) *answer {
+		x.entry.SetEffect(front.EffectNo)
+		return f.replay(x, first, arns)
+	})
+}
+
+// startTasks makes the call, unless a fault has it fail or a quota is used up.
+func (f *Front) startTasks(x *exchange, l launches) (*answer, error) {
+	if failures := x.entry.Fault().Failures; len(failures) > 0 {
+		x.entry.SetEffect(front.EffectNo)
+		return answerJSON(map[string]any{"tasks": []any{}, "failures": failures})
+	}
+	if refused := f.quotas.launch(l); refused != "" {
+		x.entry.SetRefusedBy(refused)
+		return nil, &refusal{code: "ThrottlingException", message: "Rate exceeded"}
+	}
+	a, err := x.forward()
+	if err != nil || !a.ok() {
+		return a, err
+	}
+	arns := startedTasks(a.body)
+	x.entry.SetTasks(arns)
+	if len(arns) == 0 {
+		x.entry.SetEffect(front.EffectNo)
+	}
+	f.watch.expect(arns)
+	f.tasks.start(x, arns)
+	return a, nil
+}
+
+// replay is the first answer as AWS gives it again: of a task that has stopped
+// since, the ARN and the status alone.
+func (f *Front) replay(x *exchange, first *answer, arns []string) *answer {
+	if len(arns) == 0 {
+		return first
+	}
+	var out struct {
+		Tasks []map[string]any `json:"tasks"`
+	}
+	in := map[string]any{"cluster": clusterOf(arns[0]), "tasks": arns}
+	ctx, cancel := context.WithTimeout(f.life, 30*time.Second)
+	defer cancel()
+	if err := f.callAs(ctx, x.scope, f.o.Ministack, "ecs", ecsTarget+"DescribeTasks", in, &out); err != nil {
+		f.log.Warn("a repeated RunTask is answered as the first time: the emulator does not describe its tasks", "error", err)
+		return first
+	}
+	alive := map[string]bool{}
+	for _, task := range out.Tasks {
+		f.tell(task)
+		alive[str(task["taskArn"])] = task["lastStatus"] != "STOPPED"
+	}
+	return first.edit(func(v map[string]any) {
+		list, _ := v["tasks"].([]any)
+		for i, item := range list {
+			task, _ := item.(map[string]any)
+			if arn := str(task["taskArn"]); !alive[arn] {
+				list[i] = map[string]any{"taskArn": arn, "lastStatus": "STOPPED"}
+			}
+		}
+	})
 }
 
 func checkRunTask(startedBy, token string, overrides json.RawMessage) error {

@@ -21,6 +21,8 @@ type tokens struct {
 	mu   sync.Mutex
 	now  func() time.Time
 	seen map[tokenKey]*tokenEntry
+	// of finds the token that started a task.
+	of map[string]*tokenEntry
 }
 
 // tokenEntry is one token. Its own lock is held during the call: a second call
@@ -35,13 +37,14 @@ type tokenEntry struct {
 }
 
 func newTokens(now func() time.Time) *tokens {
-	return &tokens{now: now, seen: map[tokenKey]*tokenEntry{}}
+	return &tokens{now: now, seen: map[tokenKey]*tokenEntry{}, of: map[string]*tokenEntry{}}
 }
 
 // once makes the call, unless one with this token took effect before: then its
 // answer comes again, failures included, or ConflictException naming the tasks
-// when the parameters differ. A call that was refused took no effect.
-func (t *tokens) once(key tokenKey, fingerprint string, call func() (*answer, error)) (*answer, error) {
+// when the parameters differ. A call that was refused took no effect. What comes
+// again goes through again, with the tasks that the first call started.
+func (t *tokens) once(key tokenKey, fingerprint string, call func() (*answer, error), again func(first *answer, arns []string) *answer) (*answer, error) {
 	e := t.entry(key)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,7 +56,7 @@ func (t *tokens) once(key tokenKey, fingerprint string, call func() (*answer, er
 				extra:   map[string]any{"resourceIds": e.arns},
 			}
 		}
-		return e.answer.replay(), nil
+		return again(e.answer.replay(), e.arns), nil
 	}
 	a, err := call()
 	if err != nil || !a.ok() {
@@ -74,6 +77,9 @@ func (t *tokens) entry(key tokenKey) *tokenEntry {
 	for k, old := range t.seen {
 		if !old.expires.IsZero() && t.now().After(old.expires) {
 			delete(t.seen, k)
+			for _, arn := range old.running {
+				delete(t.of, arn)
+			}
 		}
 	}
 	e = &tokenEntry{}
@@ -92,6 +98,9 @@ func (t *tokens) remember(e *tokenEntry, fingerprint string, a *answer) {
 	defer t.mu.Unlock()
 	e.fingerprint, e.answer, e.arns = fingerprint, a, startedTasks(a.body)
 	e.running = slices.Clone(e.arns)
+	for _, arn := range e.arns {
+		t.of[arn] = e
+	}
 	e.expires = t.now().Add(tokenLife)
 	if len(e.running) == 0 {
 		// Nothing started: the tasks' lifetime is none.
@@ -103,14 +112,13 @@ func (t *tokens) remember(e *tokenEntry, fingerprint string, a *answer) {
 func (t *tokens) stopped(arn string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range t.seen {
-		i := slices.Index(e.running, arn)
-		if i < 0 {
-			continue
-		}
-		e.running = slices.Delete(e.running, i, i+1)
-		if end := t.now().Add(tokenAfterlife); len(e.running) == 0 && end.Before(e.expires) {
-			e.expires = end
-		}
+	e := t.of[arn]
+	if e == nil {
+		return
+	}
+	delete(t.of, arn)
+	e.running = slices.DeleteFunc(e.running, func(other string) bool { return other == arn })
+	if end := t.now().Add(tokenAfterlife); len(e.running) == 0 && end.Before(e.expires) {
+		e.expires = end
 	}
 }

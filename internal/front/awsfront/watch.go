@@ -205,6 +205,8 @@ func (w *watch) describe(ctx context.Context, cluster string, arns []string) ([]
 	}
 	var events []event
 	for _, task := range out.Tasks {
+		w.f.tasks.see(scope{accessKey: w.f.o.AccountID, region: w.f.o.Region}, str(task["taskArn"]), runOf(task))
+		w.f.tasks.tell(task)
 		events = append(events, w.observe(task)...)
 	}
 	return events, nil

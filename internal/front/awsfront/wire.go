@@ -29,7 +29,14 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, code, messag
 		_, _ = w.Write(xmlError(scopeOf(r).service, status, code, message, id))
 		return
 	}
-	body := map[string]any{"__type": code, "message": message}
+	kind := code
+	if scopeOf(r).service == "sqs" {
+		// The name of the error's shape, and beside it that of the older protocol,
+		// which is the one that SDKs show.
+		kind = "com.amazonaws.sqs#" + code
+		w.Header().Set("X-Amzn-Query-Error", code+";Sender")
+	}
+	body := map[string]any{"__type": kind, "message": message}
 	maps.Copy(body, extra)
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -79,6 +86,22 @@ func xmlError(service string, status int, code, message, id string) []byte {
 	return data
 }
 
+// throttled is how a service refuses a call that comes too soon: in its own words.
+func throttled(op front.Op) front.Fault {
+	switch op.Service {
+	case "sqs":
+		return front.Fault{Status: http.StatusBadRequest, Code: "RequestThrottled", Message: "Request is throttled."}
+	case "ec2":
+		return front.Fault{Status: http.StatusServiceUnavailable, Code: "RequestLimitExceeded", Message: "Request limit exceeded."}
+	case "s3":
+		return front.Fault{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Please reduce your request rate."}
+	case "sts", "iam", "monitoring", "autoscaling":
+		return front.Fault{Status: http.StatusBadRequest, Code: "Throttling", Message: "Rate exceeded"}
+	default:
+		return front.Fault{Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"}
+	}
+}
+
 // refuse writes the error of an injected fault.
 func refuse(w http.ResponseWriter, r *http.Request, _ front.Op, f front.Fault) {
 	status := f.Status
@@ -100,10 +123,15 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", e.Operation, e.Status, e.Code, e.Message)
 }
 
-// call makes a call of the front's own to an emulator, in AWS's JSON protocol.
-// It is not signed, only scoped: the emulators read the account and the region
-// from the scope and verify nothing.
+// call makes a call of the front's own to an emulator.
 func (f *Front) call(ctx context.Context, to *url.URL, service, target string, in, out any) error {
+	return f.callAs(ctx, scope{accessKey: f.o.AccountID, region: f.o.Region}, to, service, target, in, out)
+}
+
+// callAs makes a call to an emulator for whoever has the scope's key, in AWS's
+// JSON protocol. It is not signed, only scoped: the emulators read the account
+// and the region from the scope and verify nothing.
+func (f *Front) callAs(ctx context.Context, as scope, to *url.URL, service, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", target, err)
@@ -119,7 +147,7 @@ func (f *Front) call(ctx context.Context, to *url.URL, service, target string, i
 	req.Header.Set("X-Amz-Target", target)
 	req.Header.Set("X-Amz-Date", now.Format("20060102T150405Z"))
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=host;x-amz-date, Signature=%064d",
-		f.o.AccountID, now.Format("20060102"), f.o.Region, service, 0))
+		as.accessKey, now.Format("20060102"), as.region, service, 0))
 	res, err := f.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s: %w", target, err)

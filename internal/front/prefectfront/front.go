@@ -61,7 +61,7 @@ func New(o Options) *Front {
 	f.proxy = f.newProxy()
 	f.gate = front.NewGate(front.Options{
 		Name: "prefect", Logger: o.Logger, LedgerSize: o.LedgerSize,
-		Classify: classify, Refuse: refuse, Redact: redact, Probe: f.probe,
+		Classify: classify, Locate: locate, Check: CheckFault, Throttled: throttled, Refuse: refuse, Redact: redact, Probe: f.probe,
 	})
 	return f
 }
@@ -80,8 +80,14 @@ func (f *Front) Faults() *front.Faults { return f.gate.Faults() }
 // Ledger is what was called.
 func (f *Front) Ledger() *front.Ledger { return f.gate.Ledger() }
 
-// Close drops idle connections to the server.
-func (f *Front) Close() { f.transport.CloseIdleConnections() }
+// Holds are the calls that a fault holds at a break-point.
+func (f *Front) Holds() *front.Holds { return f.gate.Holds() }
+
+// Close cuts held calls and drops idle connections to the server.
+func (f *Front) Close() {
+	f.gate.Close()
+	f.transport.CloseIdleConnections()
+}
 
 // prefixKey carries the part of the address that is Cloud's alone, so that
 // redirects can be given it back.
@@ -100,7 +106,10 @@ func (f *Front) newProxy() *httputil.ReverseProxy {
 				p.Out.Header.Del("Authorization")
 			}
 		},
-		ModifyResponse: restorePrefix,
+		ModifyResponse: func(res *http.Response) error {
+			noteVerdict(res)
+			return restorePrefix(res)
+		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, context.Canceled) {
 				return

@@ -3,6 +3,7 @@ package prefectfront
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -15,20 +16,28 @@ import (
 // /flow_runs/{id}/set_state", "POST /work_pools/{name}/get_scheduled_flow_runs",
 // "WS /events/out".
 func classify(r *http.Request, _ []byte) front.Op {
-	method := r.Method
+	method, path := locate(r)
+	return front.Op{Service: "prefect", Operation: method + " " + routeOf(path)}
+}
+
+// locate returns a call's method, WS for a socket, and its path as the server
+// knows it, without /api and Cloud's part.
+func locate(r *http.Request) (method, path string) {
+	method = r.Method
 	if isUpgrade(r) {
 		method = "WS"
 	}
-	return front.Op{Service: "prefect", Operation: method + " " + routeOf(r.URL.EscapedPath())}
-}
-
-func routeOf(path string) string {
-	path = strings.TrimPrefix(path, "/api")
+	path = strings.TrimPrefix(r.URL.EscapedPath(), "/api")
 	if rest, ok := strings.CutPrefix(path, "/accounts/"); ok {
 		if part := strings.SplitN(rest, "/", 4); len(part) == 4 && part[1] == "workspaces" {
 			path = "/" + part[3]
 		}
 	}
+	return method, path
+}
+
+// routeOf takes ids and names out of a path.
+func routeOf(path string) string {
 	part := strings.Split(path, "/")
 	for i, p := range part {
 		switch {
@@ -54,6 +63,26 @@ func named(collection string) bool {
 var idForm = regexp.MustCompile(`^[0-9A-Fa-f-]{36}$`)
 
 func isID(s string) bool { return idForm.MatchString(s) }
+
+// CheckFault refuses faults that only the AWS front can inject.
+func CheckFault(f front.Fault) error {
+	switch {
+	case f.Event != "" || f.Hide != 0 || f.Stop != nil || len(f.Failures) > 0:
+		return errors.New("event, hide, stop and failures are effects of the AWS front")
+	case f.Task != "":
+		return errors.New("task is a selector of the AWS front")
+	default:
+		return nil
+	}
+}
+
+// throttled is how Prefect Cloud refuses a call that comes too soon.
+func throttled(front.Op) front.Fault {
+	return front.Fault{
+		Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "1"},
+		Message: "Rate limit exceeded",
+	}
+}
 
 // refuse writes the error of an injected fault.
 func refuse(w http.ResponseWriter, _ *http.Request, _ front.Op, f front.Fault) {

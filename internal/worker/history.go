@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"strconv"
+	"time"
+
+	"faber/internal/prefect"
+)
+
+// lastClaim finds the claim that a run stands under: the last Pending that no
+// end and no new beginning has followed. ok tells whether it is one of faber's, and
+// owner whose. A run that waits or pauses and then runs again without having been
+// pending did so in its own process, under the claim that it had.
+func lastClaim(states []prefect.State) (claim prefect.State, owner string, ok bool) {
+	var current, resting prefect.State
+	for _, s := range states {
+		switch {
+		case s.Type == prefect.StatePending && s.Name == "Pending":
+			current, resting = s, prefect.State{}
+		case s.Type == prefect.StateRunning && current.ID == "":
+			current = resting
+		case s.Type == prefect.StateScheduled, s.Type == prefect.StatePaused:
+			if current.ID != "" {
+				current, resting = prefect.State{}, current
+			}
+		case s.Type.Final():
+			current, resting = prefect.State{}, prefect.State{}
+		}
+	}
+	owner, ok = claimant(current.Message)
+	return current, owner, ok
+}
+
+// past is what a run went through since it was last over: somebody who runs it
+// again by hand starts anew.
+type past struct {
+	launches    int       // that failed before they ran user code, or were interrupted
+	outOfMemory int       // launches that ran out of memory
+	waits       int       // for capacity, since there was some last
+	waitsSince  time.Time // now when it does not wait
+}
+
+// pastOf reads a run's past from the remarks in its states. The last one of each
+// kind counts: it says how many there were.
+func pastOf(states []prefect.State, now time.Time) past {
+	fresh := past{waitsSince: now}
+	p := fresh
+	for _, s := range states {
+		switch {
+		case s.Type.Final():
+			p = fresh
+		case s.Type == prefect.StateRunning:
+			p.waits, p.waitsSince = 0, now
+		case s.Type == prefect.StateScheduled:
+			p.read(s.Message)
+		}
+	}
+	return p
+}
+
+func (p *past) read(message string) {
+	if m := launchCount.FindStringSubmatch(message); m != nil {
+		p.launches, _ = strconv.Atoi(m[1]) // the expression sees to digits
+	}
+	if m := memoryCount.FindStringSubmatch(message); m != nil {
+		p.outOfMemory, _ = strconv.Atoi(m[1])
+	}
+	m := capacitySince.FindStringSubmatch(message)
+	if m == nil {
+		return
+	}
+	if p.waits++; p.waits == 1 {
+		if t, err := time.Parse(time.RFC3339, m[1]); err == nil {
+			p.waitsSince = t
+		}
+	}
+}

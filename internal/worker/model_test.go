@@ -1,0 +1,105 @@
+package worker
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// historiesEnv is how many histories the model test plays.
+const historiesEnv = "FABER_MODEL_HISTORIES"
+
+func histories(t *testing.T) int {
+	text := os.Getenv(historiesEnv)
+	if text == "" {
+		return 300
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", historiesEnv, err)
+	}
+	return n
+}
+
+// playHistory plays a history in a world of its own.
+func playHistory(t *testing.T, h modelHistory) (w *modelWorld) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) {
+		w = newModelWorld(h)
+		w.play()
+		w.close()
+	})
+	return w
+}
+
+// TestModel plays random histories of workers, users and faults, and looks after
+// each step whether what must never be is, and at the end whether all is well.
+func TestModel(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String()
+	n := histories(t)
+	if testing.Short() {
+		n *= 5 // which rapid divides by
+	}
+	if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = checks.Value.Set(before) }()
+	tries, waits := 1, []time.Duration{}
+	rapid.Check(t, func(rt *rapid.T) {
+		h := drawHistory.Draw(rt, "history")
+		for range tries {
+			w := playHistory(t, h)
+			waits = append(waits, w.waited)
+			if len(w.violations) > 0 {
+				tries = 6 // what shrinks it must not be luck
+				tell(rt, w)
+			}
+		}
+	})
+	slices.Sort(waits)
+	t.Logf("%d histories; after the faults nothing stood still for longer than %s (median %s)", len(waits), waits[len(waits)-1], waits[len(waits)/2])
+}
+
+// TestModelRegressions plays the histories that once broke a rule. What happens in
+// a worker at the same moment has no order, so each is played several times.
+func TestModelRegressions(t *testing.T) {
+	files, err := filepath.Glob("testdata/histories/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var h modelHistory
+			if err := json.Unmarshal(data, &h); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				if w := playHistory(t, h); len(w.violations) > 0 {
+					t.Fatalf("%s\n%s", w.violations[0], strings.Join(w.trace, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// tell fails with the rule alone, so that a shrunk history breaks the same one, and
+// shows the story beside it.
+func tell(rt *rapid.T, w *modelWorld) {
+	rt.Logf("history: %s", w.h)
+	rt.Logf("story:\n%s", strings.Join(w.trace, "\n"))
+	rt.Fatalf("%s", w.violations[0])
+}

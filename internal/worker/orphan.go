@@ -1,0 +1,337 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"faber/internal/launch"
+	"faber/internal/prefect"
+)
+
+const (
+	// ownClaimAge is what a claim under this worker's name must have sat still
+	// before it counts as left behind by a predecessor.
+	ownClaimAge = 10 * time.Second
+	// claimProof is for how long the launcher knows a claim again for certain: ECS
+	// forgets a client token an hour after its task has stopped. An older claim is
+	// never launched under again.
+	claimProof = 50 * time.Minute
+	// lostPatience is for how long a running run may be without any infrastructure.
+	lostPatience = missingAge
+)
+
+// orphan is a run under a claim of faber's whose worker is gone, and which has no
+// live infrastructure.
+type orphan struct {
+	run    prefect.FlowRun
+	states []prefect.State // never empty
+	claim  prefect.State
+	owner  string
+}
+
+func (o orphan) last() prefect.State { return o.states[len(o.states)-1] }
+
+// launchedPerhaps reports whether the claim came as far as a launch.
+func (o orphan) launchedPerhaps() bool { return o.last().ID != o.claim.ID }
+
+// since is how old a state is.
+func since(s prefect.State) time.Duration {
+	if s.Timestamp == nil {
+		return 0
+	}
+	return time.Since(*s.Timestamp)
+}
+
+// adoptOrphan sees to a run that is without infrastructure.
+func (w *Worker) adoptOrphan(fetch, work context.Context, o orphan) (ours bool, wait time.Duration) {
+	if !w.onItsMachine(o) {
+		return false, 0
+	}
+	switch o.run.StateType {
+	case prefect.StatePending:
+		return w.adoptClaim(fetch, work, o)
+	case prefect.StateCancelling:
+		if o.run.InfrastructurePID == "" {
+			return w.cancelOrphan(work, o), 0
+		}
+	}
+	if handle, ok := w.handleOf(o.run, nil); ok {
+		handle.ClaimID = o.claim.ID
+		if o.claim.Timestamp != nil {
+			handle.StartedAt = *o.claim.Timestamp
+		}
+		return w.adoptInfrastructure(fetch, work, o.run, handle), 0
+	}
+	return w.adoptLost(fetch, work, o), 0
+}
+
+// onItsMachine reports whether it can be known here that an orphan's infrastructure
+// does not live: a process is seen on its own machine alone.
+func (w *Worker) onItsMachine(o orphan) bool {
+	if w.launcher.Type() != "process" || !o.launchedPerhaps() {
+		return true
+	}
+	return o.owner == w.name && labelOf(o.run, hostLabel) == w.opts.Host
+}
+
+// adoptClaim goes on under a claim that its worker left. One that is too old to be
+// repeated is given back; by then it is certain that nothing was launched for it,
+// or that it has ended.
+func (w *Worker) adoptClaim(fetch, work context.Context, o orphan) (ours bool, wait time.Duration) {
+	if wait = ownClaimAge - since(o.last()); o.owner == w.name && wait > 0 {
+		return true, wait
+	}
+	if o.launchedPerhaps() && since(o.claim) > claimProof {
+		return w.adoptLost(fetch, work, o), 0
+	}
+	l, full := w.slots.acquire(o.run.ID)
+	if full {
+		return w.declineClaim(work, o), 0
+	}
+	if l == nil {
+		return true, 0
+	}
+	w.metrics.adopted.WithLabelValues("claim").Inc()
+	w.dispatches.Go(func() { w.takeUp(work, o, l) })
+	return true, 0
+}
+
+// declineClaim gives a claim back that there is no slot for, as soon as it is
+// certain that nothing was launched for it.
+func (w *Worker) declineClaim(work context.Context, o orphan) bool {
+	if o.launchedPerhaps() && since(o.last()) < placePatience {
+		return false
+	}
+	l := w.slots.adopt(o.run.ID)
+	if l == nil {
+		return true
+	}
+	l.uncount()
+	w.dispatches.Go(func() {
+		defer w.dispatched(l, false)
+		last := o.last().ID
+		w.giveBack(work, o.run, defeat{
+			kind: defeatEvicted, cause: fmt.Sprintf("Worker '%s', which had claimed the flow run, is gone.", o.owner),
+			still: func(states []prefect.State) bool { return len(states) > 0 && states[len(states)-1].ID == last },
+		})
+	})
+	return true
+}
+
+// takeUp goes on where a vanished worker stopped: under the same claim, so that
+// what it may have launched is found rather than doubled.
+func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
+	tracked := false
+	defer func() { w.dispatched(l, tracked) }()
+	select {
+	case w.submits <- struct{}{}:
+		defer func() { <-w.submits }()
+	case <-work.Done():
+		return
+	}
+	deployment, ok := w.deploymentOf(work, o.run)
+	if !ok {
+		return
+	}
+	w.forgetPID(work, &o.run) // it may be an earlier claim's; this one's comes back with the launch
+	again := "Submitting"
+	if o.last().Name == again {
+		again = "Resubmitting"
+	}
+	tracked = w.submit(work, submission{
+		run: o.run, deployment: deployment, claim: o.claim, lease: l, at: time.Now(),
+		again: again, tried: lastPlace(o), open: o.launchedPerhaps(),
+	})
+}
+
+// cancelOrphan ends a run that is being cancelled and has no infrastructure.
+func (w *Worker) cancelOrphan(work context.Context, o orphan) bool {
+	l := w.slots.adopt(o.run.ID)
+	if l == nil {
+		return true
+	}
+	w.dispatches.Go(func() {
+		defer w.dispatched(l, false)
+		w.forceCancelled(work, o.run.ID, noInfrastructure)
+	})
+	return true
+}
+
+// historian is met by a launcher that knows of infrastructure that ended a while
+// ago.
+type historian interface {
+	// Stopped observes the ended infrastructure of flow runs of a pool, as far as it
+	// is still known. What is not known is left out.
+	Stopped(ctx context.Context, pool launch.Pool, flowRunIDs []string) ([]launch.Observation, error)
+}
+
+// adoptLost sees to a run whose infrastructure nobody knows: it never told where it
+// is, and it does not live. If its end is still known, that is reported. If not, a
+// run that is pending never began and goes back; one that is running is lost, once
+// that was seen for long enough.
+func (w *Worker) adoptLost(fetch, work context.Context, o orphan) bool {
+	if handle, ok := w.endedBefore(fetch, o); ok {
+		return w.adoptInfrastructure(fetch, work, o.run, handle)
+	}
+	if since(o.last()) < lostPatience || !w.sightings.twice("lost "+o.run.ID, time.Now()) {
+		return true
+	}
+	l := w.slots.adopt(o.run.ID)
+	if l == nil {
+		return true
+	}
+	w.dispatches.Go(func() {
+		defer w.dispatched(l, false)
+		w.reportLost(work, o)
+	})
+	return true
+}
+
+func (w *Worker) endedBefore(ctx context.Context, o orphan) (launch.Handle, bool) {
+	h, ok := w.launcher.(historian)
+	if !ok {
+		return launch.Handle{}, false
+	}
+	pool, err := w.poolToSearch(ctx, w.pool.Load())
+	if err != nil {
+		return launch.Handle{}, false
+	}
+	if place := lastPlace(o).place; place != "" {
+		pool.Places = append(pool.Places, place)
+	}
+	seen, err := h.Stopped(ctx, pool, []string{o.run.ID})
+	if err != nil {
+		w.log.Debug("Look for infrastructure that ended", "flow_run", o.run.ID, "error", err)
+	}
+	for _, observation := range seen {
+		if observation.Handle.ClaimID == o.claim.ID {
+			return named(observation.Handle, o.run), true
+		}
+	}
+	return launch.Handle{}, false
+}
+
+func (w *Worker) reportLost(work context.Context, o orphan) {
+	cause := fmt.Sprintf("Worker '%s', which had claimed the flow run, is gone, and no infrastructure of it is known any more.", o.owner)
+	switch o.run.StateType {
+	case prefect.StateScheduled:
+		w.runLog(o.run.ID, slog.LevelWarn, "%s", noProcess)
+		w.letGo(work, o.run)
+		return
+	case prefect.StatePending:
+		w.giveBack(work, o.run, defeat{kind: defeatLost, claim: o.claim.ID, cause: cause})
+		return
+	}
+	run, err := w.readRun(work, o.run.ID)
+	if err != nil || run.State == nil || run.State.ID != o.last().ID {
+		return
+	}
+	w.runLog(run.ID, slog.LevelError, "%s", cause)
+	w.crash(work, run.ID, standing(o.claim.ID), sentences(cause, "Look for the end of it in the infrastructure's own logs."))
+}
+
+// tried is where an earlier launch under a claim was begun, if one was.
+type tried struct {
+	place string
+	at    time.Time
+}
+
+// lastPlace reads from a run's states where it was being submitted to.
+func lastPlace(o orphan) tried {
+	t := tried{}
+	if last := o.last(); last.Timestamp != nil {
+		t.at = *last.Timestamp
+	}
+	for _, s := range o.states {
+		if s.ID == o.claim.ID {
+			t.place = ""
+		}
+		if place, ok := strings.CutPrefix(s.Message, placePrefix); ok {
+			t.place = place
+		}
+	}
+	return t
+}
+
+// placePatience is how long a launch that was begun in another place gets to show
+// itself there: new infrastructure is not seen at once.
+const placePatience = time.Minute
+
+// elsewhere looks for a launch that may have been made in another place, under the
+// same claim, before the pool's template was changed: the launcher would not know
+// it again here. If there is none, the claim is over and the run goes back. It
+// reports false twice when there is nothing to look for.
+func (w *Worker) elsewhere(ctx context.Context, s *submission, place string) (handle launch.Handle, found, wait bool) {
+	if s.tried.place == "" || place == "" || s.tried.place == place || w.launcher.Type() == "process" {
+		return launch.Handle{}, false, false
+	}
+	handle, found, err := w.findClaim(ctx, s.claim.ID, s.tried.place)
+	switch {
+	case found:
+		return handle, true, false
+	case err != nil:
+		w.log.Warn("Look for a launch in the place where it was begun", "flow_run", s.run.ID, "place", s.tried.place, "error", err)
+	case time.Since(s.tried.at) >= placePatience:
+		w.giveBack(ctx, s.run, defeat{
+			kind: defeatLost, claim: s.claim.ID, // as it was found, before any state of ours
+			cause: fmt.Sprintf("The launch was begun in %s, and nothing came of it; the work pool's runs go to %s now.", s.tried.place, place),
+		})
+	}
+	return launch.Handle{}, false, true
+}
+
+// stillThere reports whether a scheduled run has infrastructure of an earlier launch
+// that has not ended: until it has, the run must not be launched again. What stays
+// there for too long is stopped, as nothing is waiting for it any more.
+func (w *Worker) stillThere(ctx context.Context, run prefect.FlowRun) bool {
+	if run.InfrastructurePID == "" {
+		return false
+	}
+	handle := launch.Handle{PID: run.InfrastructurePID, FlowRunID: run.ID}
+	seen, err := w.launcher.Describe(ctx, []launch.Handle{handle})
+	alive := err != nil
+	for _, o := range seen {
+		alive = o.Phase != launch.PhaseStopped && o.Phase != launch.PhaseMissing
+	}
+	key := "earlier " + run.ID + " " + run.InfrastructurePID
+	if !alive {
+		w.sightings.forget(key)
+		return false
+	}
+	seenFor := w.sightings.seenFor(key, time.Now())
+	if seenFor < earlierPatience {
+		w.log.Info("Flow run is not launched yet: its earlier infrastructure has not ended", "flow_run", run.ID, "pid", run.InfrastructurePID)
+		return true
+	}
+	if err == nil {
+		err = w.launcher.Stop(ctx, handle, stopReason, w.opts.StopGrace)
+	}
+	w.log.Warn("Stop earlier infrastructure of a flow run that is due again", "flow_run", run.ID, "pid", run.InfrastructurePID, "error", err)
+	return seenFor < 2*earlierPatience
+}
+
+// earlierPatience is what earlier infrastructure gets to end by itself: Fargate
+// gives a task two minutes at the most.
+const earlierPatience = 3 * time.Minute
+
+// holdLease keeps the concurrency slot of an adopted run that does not run yet.
+func (w *Worker) holdLease(ctx context.Context, run prefect.FlowRun, handle launch.Handle) {
+	if run.StateType != prefect.StatePending || run.State == nil || run.State.Details.DeploymentConcurrencyLeaseID == "" {
+		return
+	}
+	w.jobs.Go(func() {
+		var deployment *prefect.Deployment
+		if d, err := w.api.ReadDeployment(ctx, run.DeploymentID); err == nil {
+			deployment = &d
+		} else if errors.Is(err, prefect.ErrNotFound) {
+			return
+		}
+		claim := *run.State
+		claim.ID = handle.ClaimID
+		w.leases.hold(&claim, run.ID, graceOf(deployment), time.Now())
+	})
+}
