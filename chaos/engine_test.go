@@ -325,8 +325,19 @@ func (l *life) execute() int {
 	if final == "" {
 		final = "COMPLETED"
 	}
-	_, _ = l.propose(object{"type": final, "name": final[:1] + lower(final[1:])})
+	_, _ = l.propose(finalState(final))
 	return l.stint.Exit
+}
+
+// finalState is what the flow ends in. One that suspends itself can be resumed later,
+// on other infrastructure.
+func finalState(typ string) object {
+	if typ == "SUSPENDED" {
+		return object{"type": "PAUSED", "name": "Suspended", "state_details": object{
+			"pause_timeout": time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "pause_reschedule": true, "pause_key": "1",
+		}}
+	}
+	return object{"type": typ, "name": typ[:1] + lower(typ[1:])}
 }
 
 // propose proposes a state, with patience, as the engine does. The code is what it

@@ -51,6 +51,7 @@ func (p *play) judge() {
 	p.checkCalls()
 	p.checkRequests()
 	p.checkStray()
+	p.checkAbsent(histories)
 }
 
 // awaitSettled waits until every run has ended, runs with a live task, or is
@@ -189,6 +190,9 @@ func (p *play) checkHistory(r *run, history []state) {
 			again = true
 		case "CRASHED":
 			for _, l := range p.engine.livesOf(r.id) {
+				if slices.ContainsFunc(p.s.Expect.EndedAlive, r.is) {
+					break
+				}
 				if over := l.over(); l.created.Before(s.Timestamp) && (over.IsZero() || over.After(s.Timestamp)) {
 					p.wrong("FALSE CRASH: run %s was called Crashed at %s while its task %d lived until %s: %q", r.id, clock(s.Timestamp.Local()), l.n, clock(over), cut(s.Message, 200))
 				}
@@ -375,7 +379,7 @@ func (p *play) checkCalls() {
 	}
 	for _, bound := range p.s.Expect.Calls {
 		like := regexp.MustCompile(p.fill(bound.Request))
-		calls := p.ledger(bound.Front).Calls(front.Query{Operation: bound.Operation, Status: bound.Status})
+		calls := p.front(bound.Front).Ledger().Calls(front.Query{Operation: bound.Operation, Status: bound.Status})
 		calls = slices.DeleteFunc(calls, func(c front.Call) bool { return !like.Match(c.Request) })
 		if n := len(calls); n < bound.Min || bound.Max != nil && n > *bound.Max {
 			p.wrong("there were %d calls of %s %s", n, bound.Operation, bound.Request)

@@ -39,10 +39,10 @@ type play struct {
 	engine     *engine
 	prefect    *prefectfront.Front
 	aws        *awsfront.Front
-	holds      map[string]*breakpoints // by front
 	prefectURL string
 	awsURL     string
 	pool       string
+	health     string // where the worker tells how it is
 
 	deployments []*deployment
 	runs        []*run
@@ -104,7 +104,7 @@ func perform(t *testing.T, s *scenario, seed uint64) {
 	t.Parallel()
 	p := &play{
 		T: t, s: s, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), dir: tempDir(t), began: time.Now(),
-		holds: map[string]*breakpoints{"aws": newBreakpoints(), "prefect": newBreakpoints()}, foreign: map[string]bool{}, byID: map[string]*run{},
+		foreign: map[string]bool{}, byID: map[string]*run{},
 	}
 	t.Cleanup(p.conclude)
 	p.build()
@@ -184,14 +184,12 @@ func (p *play) buildCloud() {
 	p.cloud.StopByHand()
 	p.cloud.AddQueue(eventQueue)
 	p.aws = awsfront.New(awsfront.Options{Ministack: p.parse(p.cloud.URL), AccountID: fakeaws.Account, Region: fakeaws.Region, LedgerSize: ledgerSize})
-	p.awsURL = p.serve("aws", p.aws.Handler)
-	p.Cleanup(p.aws.Close)
+	p.awsURL = p.serve(p.aws)
 }
 
 func (p *play) buildPrefect() {
 	p.prefect = prefectfront.New(prefectfront.Options{Server: p.parse(p.server.url), PassThrough: true, LedgerSize: ledgerSize})
-	p.prefectURL = p.serve("prefect", p.prefect.Handler)
-	p.Cleanup(p.prefect.Close)
+	p.prefectURL = p.serve(p.prefect)
 }
 
 // ledgerSize is more calls than any scenario makes.
@@ -345,20 +343,6 @@ func (p *play) fill(text string) string {
 
 var placeholder = regexp.MustCompile(`\$(hit|rest|all|pool|run:[a-z0-9-]+|deployment:[a-z0-9-]+)`)
 
-func (p *play) ledger(name string) *front.Ledger {
-	if name == "aws" {
-		return p.aws.Ledger()
-	}
-	return p.prefect.Ledger()
-}
-
-func (p *play) faults(name string) *front.Faults {
-	if name == "aws" {
-		return p.aws.Faults()
-	}
-	return p.prefect.Faults()
-}
-
 // until asks again and again until reached says yes: what is asked lives in another
 // process, and gives no other sign.
 func (p *play) until(limit time.Duration, reached func() bool) bool {
@@ -388,6 +372,11 @@ func (p *play) pause(d time.Duration) {
 // show shows what was seen, for who looks into a failure.
 func (p *play) show() {
 	var b strings.Builder
+	p.mu.Lock()
+	for _, reason := range p.reasons {
+		fmt.Fprintf(&b, "FINDING %s\n", reason)
+	}
+	p.mu.Unlock()
 	for _, r := range p.runs {
 		if r.id == "" || r.gone {
 			continue
@@ -402,7 +391,7 @@ func (p *play) show() {
 		}
 	}
 	for _, name := range []string{"prefect", "aws"} {
-		calls := p.ledger(name).Calls(front.Query{})
+		calls := p.front(name).Ledger().Calls(front.Query{})
 		fmt.Fprintf(&b, "\nthe %d last of %d calls of %s:", min(60, len(calls)), len(calls), name)
 		for _, c := range calls[max(0, len(calls)-60):] {
 			fmt.Fprintf(&b, "\n  %s %s %s %d %s", c.Time.Local().Format("15:04:05.000"), c.Operation, strings.TrimPrefix(c.Path, "/api"), c.Status, c.Fault)
@@ -421,11 +410,28 @@ func clock(at time.Time) string {
 	return at.Format("15:04:05.000")
 }
 
-// serve serves a front behind its break-points.
-func (p *play) serve(name string, handler func() http.Handler) string {
-	s := httptest.NewServer(p.holds[name].wrap(handler()))
+// A serving is a front that is served.
+type serving interface {
+	Handler() http.Handler
+	Faults() *front.Faults
+	Ledger() *front.Ledger
+	Holds() *front.Holds
+	Close()
+}
+
+func (p *play) front(name string) serving {
+	if name == "aws" {
+		return p.aws
+	}
+	return p.prefect
+}
+
+// serve serves a front; what draws lots there draws them by the seed.
+func (p *play) serve(f serving) string {
+	f.Faults().Seed(p.seed)
+	s := httptest.NewServer(f.Handler())
 	p.Cleanup(func() {
-		p.holds[name].releaseAll()
+		f.Close()
 		s.CloseClientConnections()
 		s.Close()
 	})

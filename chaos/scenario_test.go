@@ -94,7 +94,7 @@ type step struct {
 	Within  duration          `json:"within,omitzero"`
 	Front   string            `json:"front,omitempty"` // "aws" or "prefect"
 	ID      string            `json:"id,omitempty"`
-	Fault   *rule             `json:"fault,omitempty"`
+	Fault   *front.Fault      `json:"fault,omitempty"`
 	Args    []string          `json:"args,omitempty"`
 	Env     map[string]string `json:"env,omitempty"`
 	Text    string            `json:"text,omitempty"`
@@ -133,6 +133,10 @@ type expectation struct {
 	Ends map[string]duration `json:"ends,omitempty"`
 	// Stray are runs that may keep a live task when they are over.
 	Stray []string `json:"stray,omitempty"`
+	// EndedAlive are runs that are ended as Crashed first, and stopped then.
+	EndedAlive []string `json:"ended_alive,omitempty"`
+	// Absent is a text that is in no call, no state and no log.
+	Absent string `json:"absent,omitempty"`
 }
 
 type saying struct {

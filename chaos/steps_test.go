@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -24,7 +25,8 @@ func steps() map[string]func(*play, step) {
 		"pause queue": doPauseQueue, "resume queue": doResumeQueue, "delete deployment": doDeleteDeployment, "delete run": doDeleteRun,
 		"set state": doSetState, "wipe pid": doWipePID, "remove queue": doRemoveQueue, "add queue": doAddQueue, "send": doSend,
 		"foreign task": doForeignTask, "no capacity": doNoCapacity, "capacity": doCapacity, "stop server": doStopServer, "start server": doStartServer,
-		"replace": doReplace, "flood": doFlood, "sidecar": doSidecar,
+		"replace": doReplace, "flood": doFlood, "sidecar": doSidecar, "start with health": doStartWithHealth, "ready": doReady, "cut sockets": doCutSockets,
+		"quotas": doQuotas, "drained": doDrained, "tell": doTell, "resume": doResume,
 	}
 }
 
@@ -126,29 +128,22 @@ func doReplace(p *play, s step) {
 
 // doFault puts a fault or a break-point before one of the servers.
 func doFault(p *play, s step) {
-	r := *s.Fault
-	r.Path, r.Request = p.fill(r.Path), p.fill(r.Request)
-	if r.Hold != "" {
-		if err := p.holds[s.Front].set(r); err != nil {
-			p.fatal("%v", err)
-		}
-		return
-	}
-	if _, err := p.faults(s.Front).Add(r.Fault); err != nil {
-		p.fatal("fault %s: %v", r.ID, err)
+	f := *s.Fault
+	f.Path, f.Request = p.fill(f.Path), p.fill(f.Request)
+	if _, err := p.front(s.Front).Faults().Add(f); err != nil {
+		p.fatal("fault %s: %v", f.ID, err)
 	}
 }
 
 // doHeal takes faults away: one, or all.
 func doHeal(p *play, s step) {
-	for _, name := range []string{"aws", "prefect"} {
-		switch {
-		case s.ID == "":
-			p.faults(name).Clear()
-			p.holds[name].releaseAll()
-		default:
-			p.faults(name).Remove(s.ID)
-			p.holds[name].release(s.ID)
+	for _, f := range []serving{p.aws, p.prefect} {
+		if s.ID == "" {
+			f.Faults().Clear()
+			f.Holds().ReleaseAll()
+		} else {
+			f.Faults().Remove(s.ID)
+			f.Holds().Release(s.ID)
 		}
 	}
 }
@@ -157,26 +152,19 @@ func doHeal(p *play, s step) {
 // cannot be judged by what happens at it.
 func doHeld(p *play, s step) {
 	want, limit := p.n(s, 1), within(s, 60*time.Second)
-	deadline := time.After(limit)
-	for {
-		n, changed := p.holds[s.Front].count(s.ID)
-		if n >= want {
-			return
+	ctx, cancel := context.WithTimeout(p.Context(), limit)
+	defer cancel()
+	if held, err := p.front(s.Front).Holds().Await(ctx, s.ID, want); err != nil {
+		if len(held) == 0 && suite.worker != faber {
+			p.mu.Lock()
+			p.absent = "never makes that call"
+			p.mu.Unlock()
 		}
-		select {
-		case <-changed:
-		case <-deadline:
-			if n == 0 && suite.worker != faber {
-				p.mu.Lock()
-				p.absent = "never makes that call"
-				p.mu.Unlock()
-			}
-			p.fatal("%d of %d calls came to break-point %s within %s", n, want, s.ID, limit)
-		}
+		p.fatal("%d of %d calls came to break-point %s within %s", len(held), want, s.ID, limit)
 	}
 }
 
-func doRelease(p *play, s step) { p.holds[s.Front].release(s.ID) }
+func doRelease(p *play, s step) { p.front(s.Front).Holds().Release(s.ID) }
 
 // doAwait waits until N of the runs (all of them if it does not say) have a task
 // ("task"), a task that runs user code ("running"), no live task any more
