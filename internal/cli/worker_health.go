@@ -29,14 +29,16 @@ func newWorkerHealthCommand(std *IO, f *workerFlags) *cobra.Command {
 		Short: "Ask a worker on this machine whether it is healthy",
 		Long: strings.TrimSpace(`
 Exits 0 when the worker that was started with --with-healthcheck on this machine
-answers its /health with 200, else 1: for a container's health check, since the
-image has no shell.`),
+answers its /healthz with 200, else 1: for a container's health check, since the
+image has no shell. That is what Prefect's worker says on /health, that polls for
+flow runs are answered, and that no part of the worker is stuck. What must work for
+flow runs to be served, an API that is down included, is told by its /readyz.`),
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if port == 0 {
 				port = healthPort(std, f.profile)
 			}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/health", nil)
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/healthz", nil)
 			if err != nil {
 				return fmt.Errorf("ask for health: %w", err)
 			}
@@ -48,7 +50,7 @@ image has no shell.`),
 			}
 			defer resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {
-				return &UserError{Message: fmt.Sprintf("the worker is not healthy: /health answered %s", resp.Status), Hint: "its /status tells what each part is doing"}
+				return &UserError{Message: fmt.Sprintf("the worker is not healthy: /healthz answered %s", resp.Status), Hint: "its /status tells what each part is doing"}
 			}
 			return nil
 		},

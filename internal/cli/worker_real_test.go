@@ -158,7 +158,9 @@ func (p *realPrefect) try(method, path string, data []byte, into any) bool {
 }
 
 // start deploys a flow of testdata and creates a run of it.
-func (p *realPrefect) start(flow string) (runID string) {
+func (p *realPrefect) start(flow string) (runID string) { return p.startWith(flow, nil) }
+
+func (p *realPrefect) startWith(flow string, parameters map[string]any) (runID string) {
 	p.t.Helper()
 	dir, err := filepath.Abs("testdata/worker")
 	if err != nil {
@@ -170,7 +172,7 @@ func (p *realPrefect) start(flow string) (runID string) {
 		"name": "d", "flow_id": made.ID, "work_pool_name": "p", "path": dir, "entrypoint": "flows.py:" + flow,
 		"pull_steps": []any{map[string]any{"prefect.deployments.steps.set_working_directory": map[string]any{"directory": dir}}},
 	}, &made)
-	p.call("POST", "/deployments/"+made.ID+"/create_flow_run", map[string]any{"state": map[string]any{"type": "SCHEDULED"}}, &made)
+	p.call("POST", "/deployments/"+made.ID+"/create_flow_run", map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters}, &made)
 	return made.ID
 }
 

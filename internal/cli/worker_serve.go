@@ -43,10 +43,14 @@ func (h *workerHolder) get() *worker.Worker {
 
 // live is nil while the process does its work. Whoever asks and is told
 // otherwise may restart it, so the log says why.
-func (h *workerHolder) live() error {
+func (h *workerHolder) live() error { return h.judge((*worker.Worker).Live) }
+
+func (h *workerHolder) alive() error { return h.judge((*worker.Worker).Alive) }
+
+func (h *workerHolder) judge(how func(*worker.Worker) error) error {
 	err := h.starting()
 	if w := h.get(); w != nil {
-		err = w.Live()
+		err = how(w)
 	}
 	if err != nil {
 		h.log.Error(capitalised(err.Error()))
@@ -68,17 +72,30 @@ func (h *workerHolder) starting() error {
 	return fmt.Errorf("worker has not polled in the last %.0f seconds and should be restarted", age.Seconds())
 }
 
+// checks are the worker's, in the words of health.
+func (h *workerHolder) checks() (checks []telemetry.Check) {
+	w := h.get()
+	if w == nil {
+		return nil
+	}
+	for _, c := range w.Checks() {
+		checks = append(checks, telemetry.Check(c))
+	}
+	return checks
+}
+
 func capitalised(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func (h *workerHolder) health(registry *prometheus.Registry) telemetry.Health {
 	return telemetry.Health{
-		Live: h.live,
+		Live: h.live, Alive: h.alive,
 		Ready: func() error {
 			if w := h.get(); w != nil {
 				return w.Ready()
 			}
 			return errors.New("worker is starting")
 		},
+		Checks: h.checks,
 		Status: func() string {
 			if w := h.get(); w != nil {
 				return w.Status()

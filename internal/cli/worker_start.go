@@ -23,9 +23,10 @@ import (
 )
 
 const (
-	// drainTimeout and flushTimeout together stay inside the 30 s that ECS and
-	// Docker give a container between SIGTERM and SIGKILL by default.
-	drainTimeout = 24 * time.Second
+	// drainTimeout and flushTimeout, and the 3 s that events get to be delivered beside
+	// the latter, stay inside 25 s when no API answers: ECS and Docker give a container
+	// 30 s between SIGTERM and SIGKILL by default.
+	drainTimeout = 20 * time.Second
 	flushTimeout = 2 * time.Second
 )
 
@@ -200,7 +201,7 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		Limit: s.flags.limit, LimitCounts: worker.LimitCounts(s.flags.limitCounts), SubmitLimit: s.flags.submitLimit, RunOnce: s.flags.runOnce,
 		CreatePool: s.flags.createPool, BaseJobTemplate: s.template,
 		Settings: settings, Env: s.std.Env,
-		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil,
+		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil, LastAnswer: s.client.LastAnswer,
 		Prefetch:    time.Duration(s.flags.prefetch) * time.Second,
 		Query:       time.Duration(s.settings.QuerySeconds * float64(time.Second)),
 		Heartbeat:   s.heartbeat(),

@@ -346,7 +346,7 @@ func TestAnUnreachableAPIIsWaitedFor(t *testing.T) {
 func TestWorkerHealth(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/health" {
+		if r.URL.Path != "/healthz" {
 			status = http.StatusNotFound
 		}
 		w.WriteHeader(status)

@@ -22,7 +22,7 @@ import (
 type definition struct {
 	arn             string
 	asked           string // how the configuration names it; "" when it was made here
-	fresh           bool   // registered for this very launch
+	ours            bool   // made here, or by another worker like this one
 	compatibilities []string
 	networkMode     string
 	executionRole   string
@@ -85,10 +85,10 @@ func finishDefinition(shape map[string]any) (*built, error) {
 	}, nil
 }
 
-func (b *built) as(arn string, fresh bool) *definition {
+func (b *built) as(arn string, ours bool) *definition {
 	d := &definition{
 		arn:           arn,
-		fresh:         fresh,
+		ours:          ours,
 		networkMode:   string(b.input.NetworkMode),
 		executionRole: aws.ToString(b.input.ExecutionRoleArn),
 		containers:    b.input.ContainerDefinitions,

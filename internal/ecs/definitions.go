@@ -39,11 +39,11 @@ func (l *Launcher) definitionFor(ctx context.Context, on *clients, c *configurat
 		job.Log(slog.LevelInfo, fmt.Sprintf("The environment is too long for the overrides of a task, of which ECS takes %d characters: "+
 			"what the runs of a deployment have in common is set in the task definition.", maxOverrides))
 	}
-	arn, fresh, err := l.register(ctx, on, c, b, job)
+	found, err := l.register(ctx, on, c, b, job)
 	if err != nil {
 		return nil, err
 	}
-	return b.as(arn, fresh), nil
+	return b.as(found.arn, found.ours), nil
 }
 
 // warnOfUnused tells which job variables have no effect beside a task
@@ -132,90 +132,6 @@ func logFamily(job launch.Job, family string) {
 	job.Log(slog.LevelInfo, fmt.Sprintf("Retrieving most recent active revision from ECS task family '%s'...", family))
 }
 
-// register returns the ARN of an active revision with exactly this content:
-// one used before, the family's latest if it is the same, else a new one.
-// One caller per family at a time; the others then find what it registered.
-func (l *Launcher) register(ctx context.Context, on *clients, c *configuration, b *built, job launch.Job) (arn string, fresh bool, err error) {
-	key := on.key + " " + b.family + " " + b.hash
-	if arn, ok := l.registered.get(key); ok {
-		return arn, false, nil
-	}
-	unlock, err := l.lookups.lock(ctx, "family "+on.key+" "+b.family)
-	if err != nil {
-		return "", false, err
-	}
-	defer unlock()
-	if arn, ok := l.registered.get(key); ok {
-		return arn, false, nil
-	}
-	arn, err = l.sameAsLatest(ctx, on, c, b, job)
-	if err != nil {
-		return "", false, err
-	}
-	if arn == "" {
-		job.Log(slog.LevelInfo, "Registering ECS task definition...")
-		logRequest(job, "Task definition request", b.shape)
-		if arn, err = l.registerNew(ctx, on, b); err != nil {
-			return "", false, fmt.Errorf("register task definition %s: %w", b.family, err)
-		}
-		fresh = true
-	}
-	l.registered.put(key, arn)
-	return arn, fresh, nil
-}
-
-// sameAsLatest is the ARN of the family's latest revision if it has the same
-// content, else "". Its hash tells, if it was registered here; whoever asks for
-// it may have one of any origin, when all its fields are equal. A worker that
-// may not look registers a revision instead.
-func (l *Launcher) sameAsLatest(ctx context.Context, on *clients, c *configuration, b *built, job launch.Job) (string, error) {
-	logFamily(job, b.family)
-	latest, err := l.describeDefinition(ctx, on, b.family)
-	if err != nil {
-		if transient(err) {
-			return "", fmt.Errorf("describe task definition %s: %w", b.family, err)
-		}
-		l.logger.Warn("cannot look for a task definition to use again", "family", b.family, "error", err)
-		if c.matchLatest {
-			job.Log(slog.LevelWarn, fmt.Sprintf("Failed to retrieve task definition for family '%s'. Error: %s", b.family, describe(err)))
-		}
-		return "", nil
-	}
-	if latest == nil || latest.TaskDefinition.Status != types.TaskDefinitionStatusActive {
-		return "", nil
-	}
-	arn := aws.ToString(latest.TaskDefinition.TaskDefinitionArn)
-	for _, t := range latest.Tags {
-		if aws.ToString(t.Key) == tagHash && aws.ToString(t.Value) == b.hash {
-			return arn, nil
-		}
-	}
-	if !c.matchLatest {
-		return "", nil
-	}
-	if fields := difference(b.shape, latest.TaskDefinition); len(fields) > 0 {
-		job.Log(slog.LevelDebug, fmt.Sprintf("The generated task definition and the retrieved task definition '%s' are not equal: they differ in %s.", arn, strings.Join(fields, ", ")))
-		return "", nil
-	}
-	return arn, nil
-}
-
-// registerNew registers a revision, with its hash as a tag. Where the worker
-// may not tag, it does without: then a restart registers once more.
-func (l *Launcher) registerNew(ctx context.Context, on *clients, b *built) (string, error) {
-	input := *b.input
-	input.Tags = append(slices.Clip(input.Tags), types.Tag{Key: aws.String(tagHash), Value: aws.String(b.hash)})
-	out, err := on.ecs.RegisterTaskDefinition(ctx, &input)
-	if err != nil && errorCode(err) == "AccessDeniedException" && strings.Contains(errorMessage(err), "TagResource") {
-		l.logger.Warn("the worker may not tag task definitions: after each restart they are registered again", "hint", "grant the worker's role ecs:TagResource")
-		out, err = on.ecs.RegisterTaskDefinition(ctx, b.input)
-	}
-	if err != nil {
-		return "", err
-	}
-	return aws.ToString(out.TaskDefinition.TaskDefinitionArn), nil
-}
-
 // describeDefinition reads a definition; nil when there is none.
 func (l *Launcher) describeDefinition(ctx context.Context, on *clients, name string) (*awsecs.DescribeTaskDefinitionOutput, error) {
 	out, err := on.ecs.DescribeTaskDefinition(ctx, &awsecs.DescribeTaskDefinitionInput{
@@ -232,10 +148,4 @@ func (l *Launcher) describeDefinition(ctx context.Context, on *clients, name str
 		return nil, nil
 	}
 	return out, nil
-}
-
-// forgetDefinition drops what is known of a revision that is no longer active.
-func (l *Launcher) forgetDefinition(arn string) {
-	l.registered.forget(func(_, known string) bool { return known == arn })
-	l.revisions.forget(func(_ string, known *definition) bool { return known.arn == arn })
 }

@@ -200,30 +200,3 @@ func containersEnded(task types.Task) bool {
 		return aws.ToString(c.LastStatus) != "STOPPED" || c.ExitCode == nil
 	})
 }
-
-// deregisterAfter deregisters the definition of a stopped task that was marked
-// for it. It is housekeeping: what fails here is left for the next look.
-func (l *Launcher) deregisterAfter(ctx context.Context, on *clients, task types.Task) {
-	arn := aws.ToString(task.TaskDefinitionArn)
-	if tagValue(task, tagDeregister) == "true" && phaseOf(task) == launch.PhaseStopped && arn != "" {
-		_ = l.deregister(ctx, on, arn) // said there
-	}
-}
-
-// deregister deregisters a definition, once.
-func (l *Launcher) deregister(ctx context.Context, on *clients, arn string) error {
-	if !l.ended.first(arn) {
-		return nil
-	}
-	l.forgetDefinition(arn)
-	_, err := on.ecs.DeregisterTaskDefinition(ctx, &awsecs.DeregisterTaskDefinitionInput{TaskDefinition: aws.String(arn)})
-	if err != nil {
-		if transient(err) {
-			l.ended.forget(arn)
-		}
-		l.logger.Warn("cannot deregister a task definition", "task_definition", arn, "error", err)
-		return fmt.Errorf("deregister task definition %s: %w", arn, err)
-	}
-	l.logger.Info(fmt.Sprintf("Task definition %s successfully deregistered", arn))
-	return nil
-}

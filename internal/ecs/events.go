@@ -69,6 +69,9 @@ func (c *consumer) run(ctx context.Context) {
 	backoff := c.launcher.options.queueBackoff
 	for ctx.Err() == nil {
 		err := c.round(ctx)
+		if err != nil {
+			c.launcher.fresh.failed(err)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -150,6 +153,7 @@ func (c *consumer) round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("receive: %w", err)
 	}
+	c.launcher.fresh.received()
 	if c.missing {
 		c.missing = false
 		c.logger.Info("the event queue has appeared")
@@ -315,7 +319,7 @@ func (c *consumer) deregister(ctx context.Context, event taskEvent, tags map[str
 	}
 	on, err := c.launcher.clientsFor(ctx, task)
 	if err == nil {
-		err = c.launcher.deregister(ctx, on, arn)
+		err = c.launcher.deregister(ctx, on, arn, task)
 	}
 	return err == nil || !transient(err)
 }

@@ -152,3 +152,34 @@ func FuzzReadEvent(f *testing.F) {
 		}
 	})
 }
+
+// TestFreshnessOfTheQueue: what health is told of the queue.
+func TestFreshnessOfTheQueue(t *testing.T) {
+	f := newFakeAWS(t)
+	if _, every, err := newLauncher(t, f).HintsFresh(); every != 0 || err != nil {
+		t.Errorf("without a queue: every %s, %v", every, err)
+	}
+	fast := func(o *Options) { o.Queue, o.queueBackoff, o.queueWait = "events", time.Millisecond, time.Millisecond }
+	missing := newLauncher(t, f, fast)
+	eventually(t, "the missing queue is told", func() bool {
+		last, every, err := missing.HintsFresh()
+		return last.IsZero() && every == receiveWait && err != nil && isMissingQueue(err)
+	})
+	optional := newLauncher(t, f, func(o *Options) { fast(o); o.QueueOptional = true })
+	eventually(t, "nobody misses a queue that nobody asked for", func() bool { _, every, err := optional.HintsFresh(); return every == 0 && err == nil })
+	if err := optional.Close(0); err != nil { // it would take messages away
+		t.Fatal(err)
+	}
+
+	f.AddQueue("events")
+	began := time.Now()
+	f.Send("events", `{"detail-type":"Other"}`, `{"detail-type":"Other"}`)
+	eventually(t, "the queue is read", func() bool { last, _, err := missing.HintsFresh(); return last.After(began) && err == nil })
+	f.Fail("ReceiveMessage", fakeaws.Fault{Code: "AccessDenied", Message: "no", Times: -1})
+	f.Send("events", `{"detail-type":"Other"}`, `{"detail-type":"Other"}`, `{"detail-type":"Other"}`)
+	eventually(t, "what cuts it off is told", func() bool { _, _, err := missing.HintsFresh(); return err != nil && errorCode(err) == "AccessDenied" })
+	last, _, _ := missing.HintsFresh()
+	f.Heal("ReceiveMessage")
+	f.Send("events", `{"detail-type":"Other"}`)
+	eventually(t, "the queue is read again", func() bool { now, _, err := missing.HintsFresh(); return now.After(last) && err == nil })
+}

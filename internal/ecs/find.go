@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -15,14 +14,15 @@ import (
 )
 
 // Find lists the pool's tasks that are not stopped, in the cluster that the
-// pool's configuration names and in every cluster that was launched in.
+// pool's configuration names, in the pool's further places and in every cluster
+// that was launched in.
 func (l *Launcher) Find(ctx context.Context, pool launch.Pool) ([]launch.Handle, error) {
 	places, err := l.whereToLook(ctx, pool)
-	if err != nil {
+	if places == nil {
 		return nil, err
 	}
+	problems := []error{err}
 	var found []launch.Handle
-	var problems []error
 	for _, b := range places {
 		handles, err := l.findIn(ctx, b, pool)
 		if err != nil {
@@ -43,67 +43,82 @@ func sameTask(a, b string) bool {
 	return first == second
 }
 
-// whereToLook lists clusters with the clients that see them. The pool's own
-// configuration comes first: its credentials are used when they hold no
-// placeholder any more.
-func (l *Launcher) whereToLook(ctx context.Context, pool launch.Pool) ([]batch, error) {
-	r := reader{object: pool.Configuration}
-	var block map[string]any
-	if object, ok := pool.Configuration["aws_credentials"].(map[string]any); ok {
-		block = object
-	}
-	c := parseCredentials(&r, block)
-	if len(r.problems) > 0 {
-		c = credentials{}
-	}
-	on, err := l.clients.get(ctx, c)
+// findIn finds the pool's tasks in one cluster. What a task was started for never
+// changes, so that each is described once.
+func (l *Launcher) findIn(ctx context.Context, b batch, pool launch.Pool) ([]launch.Handle, error) {
+	arns, err := l.listMarked(ctx, b, pool)
 	if err != nil {
 		return nil, err
 	}
-	if c.key() != (credentials{}).key() {
-		l.poolCredentials.Store(&c)
-	}
-	cluster := literal(stringField(pool.Configuration, "cluster"))
-	if request, ok := pool.Configuration["task_run_request"].(map[string]any); ok && cluster == "" {
-		cluster = literal(stringField(request, "cluster"))
-	}
-	places := []batch{{on: on, cluster: orDefault(cluster)}}
-	for name, known := range l.places.all() {
-		parts := strings.Split(name, " ")
-		if known.poolID != pool.ID || len(parts) != 3 || parts[2] == "" {
-			continue
+	var found []launch.Handle
+	unknown := slices.DeleteFunc(slices.Clone(arns), func(arn string) bool {
+		known, ok := l.found.get(arn)
+		if ok && known.of(pool) {
+			found = append(found, l.foundHandle(b, pool, known))
 		}
-		same := known.on == on && parts[2] == clusterName(orDefault(cluster))
-		if !same {
-			places = append(places, batch{on: known.on, cluster: parts[2]})
+		return ok
+	})
+	tasks, err := l.describeAll(ctx, b, unknown)
+	for _, task := range tasks {
+		origin := originOf(task)
+		l.found.put(origin.arn, origin)
+		if origin.of(pool) && phaseOf(task) != launch.PhaseStopped {
+			found = append(found, l.foundHandle(b, pool, origin))
 		}
 	}
-	return places, nil
+	return found, err
 }
 
-func orDefault(cluster string) string {
-	if cluster == "" {
-		return "default"
+// listMarked lists the tasks of a cluster that may be the pool's: those with one
+// of its marks, or all when marks cannot tell.
+func (l *Launcher) listMarked(ctx context.Context, b batch, pool launch.Pool) ([]string, error) {
+	marks, all := l.marks(pool)
+	if all {
+		return l.list(ctx, b, &awsecs.ListTasksInput{})
 	}
-	return cluster
-}
-
-func clusterName(cluster string) string { return cluster[strings.LastIndex(cluster, "/")+1:] }
-
-// literal is a value without placeholders, else "".
-func literal(s string) string {
-	if strings.Contains(s, "{{") {
-		return ""
-	}
-	return s
-}
-
-func (l *Launcher) findIn(ctx context.Context, b batch, pool launch.Pool) ([]launch.Handle, error) {
-	mark, byTag := poolMark(pool)
-	pages := awsecs.NewListTasksPaginator(b.on.ecs, &awsecs.ListTasksInput{Cluster: aws.String(b.cluster), StartedBy: optional(mark)})
 	var arns []string
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	for _, mark := range marks {
+		listed, err := l.list(ctx, b, &awsecs.ListTasksInput{StartedBy: aws.String(mark)})
+		if err != nil {
+			return nil, err
+		}
+		arns = append(arns, listed...)
+	}
+	slices.Sort(arns)
+	return slices.Compact(arns), nil
+}
+
+// marks are the startedBy that the pool's tasks carry: the launcher's own, the one
+// that the template sets, and those that were launched with. Where deployments may
+// set theirs, only tags tell whose a task is.
+func (l *Launcher) marks(pool launch.Pool) (marks []string, all bool) {
+	marks = []string{startedBy(pool.ID)}
+	add := func(mark string) {
+		all = all || mark != literal(mark)
+		if mark != "" && !slices.Contains(marks, mark) {
+			marks = append(marks, mark)
+		}
+	}
+	request, _ := pool.Configuration["task_run_request"].(map[string]any)
+	add(stringField(request, "startedBy"))
+	if template := l.template.Load(); template != nil {
+		request, _ := (*template)["task_run_request"].(map[string]any)
+		add(stringField(request, "startedBy"))
+	}
+	for mark, poolID := range l.ownMarks.all() {
+		if poolID == pool.ID {
+			add(mark)
+		}
+	}
+	return marks, all
+}
+
+// list lists tasks of a cluster; a cluster that does not exist has none.
+func (l *Launcher) list(ctx context.Context, b batch, input *awsecs.ListTasksInput) ([]string, error) {
+	input.Cluster = aws.String(b.cluster)
+	var arns []string
+	for {
+		page, err := b.on.ecs.ListTasks(ctx, input)
 		if errorCode(err) == "ClusterNotFoundException" {
 			return nil, nil
 		}
@@ -111,96 +126,23 @@ func (l *Launcher) findIn(ctx context.Context, b batch, pool launch.Pool) ([]lau
 			return nil, err
 		}
 		arns = append(arns, page.TaskArns...)
+		if input.NextToken = page.NextToken; aws.ToString(page.NextToken) == "" {
+			return arns, nil
+		}
 	}
-	var found []launch.Handle
+}
+
+// describeAll describes tasks with their tags.
+func (l *Launcher) describeAll(ctx context.Context, b batch, arns []string) ([]types.Task, error) {
+	var tasks []types.Task
 	for part := range slices.Chunk(arns, describeBatch) {
 		out, err := b.on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
 			Cluster: aws.String(b.cluster), Tasks: part, Include: []types.TaskField{types.TaskFieldTags},
 		})
 		if err != nil {
-			return found, err
+			return tasks, err
 		}
-		for _, task := range out.Tasks {
-			if byTag && tagValue(task, tagPoolID) != pool.ID || phaseOf(task) == launch.PhaseStopped {
-				continue
-			}
-			if handle, ok := l.foundHandle(b, pool, task); ok {
-				found = append(found, handle)
-			}
-		}
+		tasks = append(tasks, out.Tasks...)
 	}
-	return found, nil
-}
-
-// poolMark is the startedBy that the pool's tasks carry. Where the template
-// sets its own, tags must tell the pools apart.
-func poolMark(pool launch.Pool) (mark string, byTag bool) {
-	request, _ := pool.Configuration["task_run_request"].(map[string]any)
-	own := stringField(request, "startedBy")
-	if own == "" {
-		return startedBy(pool.ID), false
-	}
-	return literal(own), true
-}
-
-// foundHandle reads from a task what it was started for. The environment is
-// asked first: it holds names as they are, while tags are sanitised.
-func (l *Launcher) foundHandle(b batch, pool launch.Pool, task types.Task) (launch.Handle, bool) {
-	arn := aws.ToString(task.TaskArn)
-	parsed, ok := parseTaskARN(arn)
-	if !ok {
-		return launch.Handle{}, false
-	}
-	handle := launch.Handle{
-		PID:        b.cluster + pidSeparator + arn,
-		FlowRunID:  firstOf(overrideValue(task, envFlowRunID), tagValue(task, tagFlowRunID)),
-		ClaimID:    tagValue(task, tagClaim),
-		WorkerName: firstOf(overrideValue(task, envWorkerName), tagValue(task, tagWorkerName)),
-	}
-	if literal(stringField(pool.Configuration, "cluster")) == "" {
-		handle.PID = aws.ToString(task.ClusterArn) + pidSeparator + arn
-	}
-	if task.CreatedAt != nil {
-		handle.StartedAt = *task.CreatedAt
-	}
-	l.places.put(parsed.place(), place{b.on, pool.ID})
-	return handle, handle.FlowRunID != ""
-}
-
-// Variables that tell what a task was started for.
-const (
-	envFlowRunID  = "PREFECT__FLOW_RUN_ID"
-	envWorkerName = "PREFECT__WORKER_NAME"
-)
-
-func overrideValue(task types.Task, name string) string {
-	if task.Overrides == nil {
-		return ""
-	}
-	for _, override := range task.Overrides.ContainerOverrides {
-		for _, variable := range override.Environment {
-			if aws.ToString(variable.Name) == name {
-				return aws.ToString(variable.Value)
-			}
-		}
-	}
-	return ""
-}
-
-func tagValue(task types.Task, key string) string {
-	for _, t := range task.Tags {
-		if aws.ToString(t.Key) == key {
-			return aws.ToString(t.Value)
-		}
-	}
-	return ""
-}
-
-func firstOf(values ...string) string {
-	for _, value := range values {
-		if value != "" {
-			return value
-		}
-	}
-	return ""
+	return tasks, nil
 }

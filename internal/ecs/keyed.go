@@ -86,6 +86,36 @@ func (s *onceSet) forget(key string) {
 	delete(s.seen, key)
 }
 
+// tally counts how many use something at the moment.
+type tally struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// use counts one more until done is called.
+func (t *tally) use(key string) (done func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = map[string]int{}
+	}
+	t.of[key]++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.of[key]--; t.of[key] == 0 {
+			delete(t.of, key)
+		}
+	}
+}
+
+// has reports whether anybody uses the key.
+func (t *tally) has(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of[key] > 0
+}
+
 // cache is a small map that forgets its oldest entries.
 type cache[V any] struct {
 	mu    sync.Mutex

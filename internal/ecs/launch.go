@@ -76,7 +76,16 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job,
 		// The refused call had no effect, so the token is still free.
 		handle, _, err = l.tryLaunch(ctx, on, c, job, tries)
 	}
+	if err != nil && c.userDefinition() == "" && isInactive(err) {
+		// Whoever deregistered it, the next call registers it again.
+		err = &launch.Failure{Kind: launch.FailureRetry, Message: describe(err), Err: err}
+	}
 	return handle, err
+}
+
+// isInactive reports whether ECS refuses a definition that was deregistered.
+func isInactive(err error) bool {
+	return errorCode(err) == "ClientException" && strings.Contains(strings.ToLower(errorMessage(err)), "taskdefinition is inactive")
 }
 
 // forgetStale drops what ECS says is no longer so: a definition that somebody
@@ -85,9 +94,13 @@ func (l *Launcher) launch(ctx context.Context, c *configuration, job launch.Job,
 func (l *Launcher) forgetStale(err error, on *clients, c *configuration, definitionARN string, began time.Time) bool {
 	message := strings.ToLower(errorMessage(err))
 	switch {
-	case errorCode(err) == "ClientException" && strings.Contains(message, "taskdefinition is inactive"):
+	case isInactive(err):
 		l.forgetDefinition(definitionARN)
-		return c.userDefinition() == ""
+		if c.userDefinition() != "" {
+			return false
+		}
+		l.ended.first(definitionARN) // it may be shown as active for a little longer
+		return true
 	case errorCode(err) == "InvalidParameterException" && strings.Contains(message, "subnet") && !wrapsThrottle(err):
 		key := networkKey(on, c.vpcID)
 		known, cached := l.networks.get(key)
@@ -113,6 +126,7 @@ func (l *Launcher) tryLaunch(ctx context.Context, on *clients, c *configuration,
 	if err != nil {
 		return launch.Handle{}, "", err
 	}
+	defer l.launching.use(d.arn)()
 	request, err := l.prepare(c, job, d)
 	if err != nil {
 		return launch.Handle{}, d.arn, err
@@ -190,6 +204,9 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 		return launch.Handle{}, runFailure(out.Failures)
 	}
 	handle := l.launched(on, c, job, out.Tasks[0])
+	if mark := aws.ToString(input.StartedBy); mark != startedBy(job.Pool.ID) {
+		l.ownMarks.put(mark, job.Pool.ID)
+	}
 	l.tags.put(aws.ToString(out.Tasks[0].TaskArn), tagsOf(input.Tags))
 	job.Log(slog.LevelInfo, fmt.Sprintf("Created ECS task '%s'", aws.ToString(out.Tasks[0].TaskArn)))
 	return handle, nil

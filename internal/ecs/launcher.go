@@ -72,20 +72,26 @@ type Launcher struct {
 	clients *clientSets
 
 	lookups    keyedLock
-	registered cache[string]      // by clients, family and hash: ARN
+	registered cache[revision]    // by clients, family and hash
+	contents   cache[string]      // by clients and ARN: hashes of revisions
 	revisions  cache[*definition] // by clients and ARN: definitions of users
 	networks   cache[network]
 	places     cache[place]
 	logOptions cache[logStream] // by definition and container
 	warned     onceSet
 	tags       cache[map[string]string] // of tasks, by ARN
+	found      cache[origin]            // of tasks that Find met, by ARN
+	stopped    cache[ended]             // of tasks that are over, by ARN
+	ownMarks   cache[string]            // startedBy that users set, with the pool that was launched for
 
 	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
 	poolCredentials atomic.Pointer[credentials]    // nil when the pool has none
 	ended           onceSet                        // definitions that were deregistered
+	launching       tally                          // definitions that launches are just using
 
 	hints  chan launch.Hint
 	events eventCounters
+	fresh  freshness
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -96,6 +102,7 @@ var (
 	_ launch.Templated = (*Launcher)(nil)
 
 	_ launch.MemoryLadder = (*Launcher)(nil)
+	_ launch.Historian    = (*Launcher)(nil)
 )
 
 // place is where tasks were launched, and how they are seen.
@@ -139,12 +146,16 @@ func New(o Options) (*Launcher, error) {
 			load: o.LoadConfig, region: o.Region, backoff: o.maxBackoff, known: cache[*clients]{limit: maxClientSets},
 			govern: newGovernors(newCallMetrics(o.Metrics)),
 		},
-		registered: cache[string]{limit: maxDefinitions},
+		registered: cache[revision]{limit: maxDefinitions},
+		contents:   cache[string]{limit: maxDefinitions},
 		revisions:  cache[*definition]{limit: maxDefinitions},
 		networks:   cache[network]{limit: maxPlaces},
 		places:     cache[place]{limit: maxPlaces},
 		logOptions: cache[logStream]{limit: maxDefinitions},
 		tags:       cache[map[string]string]{limit: maxTaskTags},
+		found:      cache[origin]{limit: maxTaskTags},
+		stopped:    cache[ended]{limit: maxTaskTags},
+		ownMarks:   cache[string]{limit: maxPlaces},
 		cancel:     cancel,
 	}
 	if o.Queue != "" {
@@ -254,11 +265,7 @@ func (l *Launcher) Place(job launch.Job) string {
 	if err != nil {
 		return ""
 	}
-	place := "cluster " + c.clusterOrDefault()
-	if region := l.clients.regionOf(c.credentials); region != "" {
-		place += " in " + region
-	}
-	return place
+	return placeOf(c.clusterOrDefault(), l.clients.regionOf(c.credentials))
 }
 
 // SetTemplate tells the work pool's job_configuration as it is written, with its

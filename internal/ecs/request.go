@@ -29,7 +29,7 @@ func (c *configuration) buildRequest(job launch.Job, d *definition) (map[string]
 		return nil, err
 	}
 	var extra []tag
-	if d.fresh && c.deregister {
+	if d.ours && c.deregister {
 		extra = append(extra, tag{tagDeregister, "true"})
 	}
 	request["tags"] = tagsAsList(runTags(c.requestedTags(request["tags"]), job, extra...))

@@ -79,6 +79,15 @@ type Templated interface {
 	SetTemplate(jobConfiguration map[string]any)
 }
 
+// Freshness is what a Launcher also satisfies whose hints come from outside, by a
+// way that can be cut.
+type Freshness interface {
+	// HintsFresh is when it last looked for hints with success, zero for never, how
+	// often it does so, and what is wrong now, nil if nothing is. Where nobody asked
+	// for hints, every is zero.
+	HintsFresh() (last time.Time, every time.Duration, err error)
+}
+
 // MemoryLadder is what a Launcher also satisfies that can give a flow run more
 // memory after it ran out of it.
 type MemoryLadder interface {
@@ -86,6 +95,20 @@ type MemoryLadder interface {
 	// of memory, as it reads in a sentence ("4096 MiB"); false when its
 	// configuration has no such step.
 	MemoryAfter(job Job, outOfMemory int) (string, bool)
+}
+
+// Historian is what a Launcher also satisfies that can tell what became of
+// infrastructure that nobody watched. After it ended, the infrastructure's API
+// remembers it for a while only (ECS: about an hour): who finds nothing here knows
+// nothing.
+type Historian interface {
+	// Stopped observes all infrastructure that was started for flow runs of a pool
+	// and is over, or about to be: what Find does not list. A run that was launched
+	// several times has several, told apart by their claims. It asks in the places
+	// that Find looks in. On error some observations may still be returned, and
+	// are valid. It is dearer than Describe and Find, so it is for the few runs of
+	// which both know nothing.
+	Stopped(ctx context.Context, pool Pool, flowRunIDs []string) ([]Observation, error)
 }
 
 // Pool names the work pool that launched infrastructure belongs to.
@@ -169,6 +192,9 @@ type Handle struct {
 	ClaimID    string // "" when found infrastructure does not tell
 	WorkerName string // worker that launched it, "" when unknown
 	StartedAt  time.Time
+	// Place is where it was launched, as Placer names it; "" when unknown. A launcher
+	// whose infrastructure dies with its place knows by it what "not here" means.
+	Place string
 }
 
 // Phase is where launched infrastructure stands.

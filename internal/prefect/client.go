@@ -70,6 +70,7 @@ type Client struct {
 	metadataSent atomic.Bool
 	metrics      metrics
 	resumeAt     atomic.Int64 // end of the latest maintenance pause, Unix nanoseconds
+	answeredAt   atomic.Int64 // when the latest answer came that is none of a server in trouble, likewise
 }
 
 // New checks the options and returns a client. It connects to nothing.
@@ -109,6 +110,15 @@ func (c *Client) IsCloud() bool {
 // is healthy although it does not poll.
 func (c *Client) MaintenanceUntil() time.Time {
 	if at := c.resumeAt.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
+// LastAnswer is when the API answered last, other than that it cannot; zero when it
+// never did.
+func (c *Client) LastAnswer() time.Time {
+	if at := c.answeredAt.Load(); at != 0 {
 		return time.Unix(0, at)
 	}
 	return time.Time{}

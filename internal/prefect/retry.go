@@ -121,6 +121,9 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte, t
 		return nil, err
 	}
 	c.connected.Store(true)
+	if response.StatusCode < http.StatusInternalServerError {
+		c.answeredAt.Store(time.Now().UnixNano())
+	}
 	return &answer{response.StatusCode, response.Header, content}, nil
 }
 

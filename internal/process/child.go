@@ -20,6 +20,7 @@ const outputDelay = 2 * time.Second
 type child struct {
 	handle  launch.Handle
 	mark    marker
+	oom     *oomKills
 	poolID  string
 	cmd     *exec.Cmd
 	tempDir string // removed at the end; "" when the job named its directory
@@ -38,13 +39,19 @@ type child struct {
 
 // start runs the command with its output on a pipe of our own: exec.Cmd's own
 // copying would make Wait last until whoever inherited the pipe closes it.
-func (c *child) start(s *spawner, set settings, output io.Writer) error {
+func (c *child) start(set settings, output io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
+	w, pipe := durable(w)
+	c.mark.Output = outputMark(pipe)
+	if pipe != "" && !set.streamOutput {
+		c.mark.Output = outputMark(quiet + pipe)
+	}
 	c.cmd.Stdout, c.cmd.Stderr = w, w
-	err = s.start(c.cmd)
+	c.cmd.Env = append(c.cmd.Env, markerName+"="+c.mark.String())
+	err = c.cmd.Start()
 	_ = w.Close() // the child has its own
 	if err != nil {
 		_ = r.Close()
@@ -90,8 +97,12 @@ func (c *child) await() {
 	if c.killer != nil {
 		c.killer.Stop()
 	}
-	exit := exitOf(exitCode(c.cmd.ProcessState, waitErr), c.stopping)
+	code := exitCode(c.cmd.ProcessState, waitErr)
+	exit := exitOf(code, c.stopping)
 	exit.At = time.Now()
+	if c.oom.killed(code) && !c.stopping {
+		outOfMemory(&exit)
+	}
 	c.exit = &exit
 	close(c.ended)
 }

@@ -3,32 +3,27 @@
 package process
 
 import (
-	"strconv"
+	"os"
 	"syscall"
-
-	"faber/internal/launch"
 )
 
-// ownGroup gives a child its own session. Only Linux can tell a child that the
-// worker died, and only there can marked processes be found: elsewhere a launch
-// is its process group.
+// ownGroup gives a child its own session. Only on Linux can marked processes be
+// found: elsewhere a launch is its process group, and ends with its output when the
+// worker is killed.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 func signalGroup(pid int, sig syscall.Signal) { _ = syscall.Kill(-pid, sig) } // gone already is fine
 
-func terminate(pid int) { _ = syscall.Kill(pid, syscall.SIGTERM) }
-
-func killPID(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
+func signalMarked(marked, syscall.Signal) {}
 
 func reap(map[int]bool) {}
 
 func scan(func(marker) bool) []marked { return nil }
 
-func survivors(string) []marked { return nil }
+func sees() bool { return false }
 
-func (p marked) handle() launch.Handle {
-	return launch.Handle{
-		PID: strconv.Itoa(p.pid), FlowRunID: p.mark.FlowRunID, ClaimID: p.mark.ClaimID,
-		WorkerName: p.mark.WorkerName, StartedAt: p.started,
-	}
-}
+func look(string) (marked, sight) { return marked{}, unclear }
+
+func durable(w *os.File) (_ *os.File, name string) { return w, "" }
+
+func outputOf(marker) *os.File { return nil }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,7 +94,7 @@ func environment(base []string, job launch.Job) []string {
 			delete(env, name)
 		}
 	}
-	set(markerName, markerOf(job).String())
+	delete(env, markerName) // the child gets one of its own
 	pairs := make([]string, 0, len(order))
 	for _, name := range order {
 		if value, ok := env[name]; ok {
@@ -130,7 +131,9 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 		return c.handle, nil
 	}
 	if left := scan(func(m marker) bool { return m.key() == mark.key() }); len(left) > 0 {
-		return left[0].handle(), nil
+		h := left[0].handle()
+		h.Place = l.place
+		return h, nil
 	}
 	c, err := l.start(job, s)
 	if err != nil {
@@ -141,12 +144,19 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	l.byPID[c.handle.PID] = c
 	l.children.Go(func() {
 		c.await()
-		select {
-		case l.hints <- launch.Hint{PID: c.handle.PID, FlowRunID: c.handle.FlowRunID}:
-		default: // nobody listens; the worker's sweep sees it
-		}
+		l.hint(c.handle)
 	})
+	// What a successor finds in the run's log when it asks where the run went.
+	job.Log(slog.LevelInfo, fmt.Sprintf("Process %s started %s on %s", c.handle.PID, c.handle.StartedAt.UTC().Format(time.RFC3339), l.place))
 	return c.handle, nil
+}
+
+// hint tells that something about a handle changed.
+func (l *Launcher) hint(h launch.Handle) {
+	select {
+	case l.hints <- launch.Hint{PID: h.PID, FlowRunID: h.FlowRunID}:
+	default: // nobody listens; the worker's sweep sees it
+	}
 }
 
 func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
@@ -158,7 +168,7 @@ func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
 		return nil, err
 	}
 	c := &child{
-		mark: markerOf(job), poolID: job.Pool.ID,
+		mark: markerOf(job), poolID: job.Pool.ID, oom: l.oom,
 		ended: make(chan struct{}), drained: make(chan struct{}),
 	}
 	dir := s.dir
@@ -169,13 +179,13 @@ func (l *Launcher) start(job launch.Job, s settings) (*child, error) {
 		c.tempDir = dir
 	}
 	c.cmd = &exec.Cmd{Path: path, Args: s.argv, Env: s.env, Dir: dir, SysProcAttr: ownGroup()}
-	if err := c.start(&l.spawn, s, l.opts.Output); err != nil {
+	if err := c.start(s, l.opts.Output); err != nil {
 		c.removeTempDir()
 		return nil, err
 	}
 	c.handle = launch.Handle{
 		PID: strconv.Itoa(c.cmd.Process.Pid), FlowRunID: job.FlowRunID, ClaimID: job.ClaimID,
-		WorkerName: job.WorkerName, StartedAt: time.Now(),
+		WorkerName: job.WorkerName, StartedAt: time.Now(), Place: l.place,
 	}
 	return c, nil
 }

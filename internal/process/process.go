@@ -5,8 +5,9 @@
 // the flow's engine in a session of its own, which no signal to the child's
 // group can reach, so every launch is marked in its environment (see marker)
 // and, on Linux, found again by that mark: to be stopped with the child, to be
-// ended when the child died without it, and to be seen by the next worker when
-// this one was killed.
+// ended when the child died without it, and to be taken over by the next worker on
+// this machine when this one was killed. Until then it goes on: a flow run does not
+// need its worker.
 package process
 
 import (
@@ -16,6 +17,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +43,8 @@ type Options struct {
 	TempDir string
 	// Grace is what Stop gives when the caller names none. Zero means 30 s.
 	Grace time.Duration
+	// Host names this machine; "" means its own name.
+	Host string
 }
 
 const (
@@ -56,20 +61,24 @@ const (
 type Launcher struct {
 	opts     Options
 	log      *slog.Logger
-	spawn    spawner
+	place    string
+	oom      *oomKills
 	hints    chan launch.Hint
 	children sync.WaitGroup // one per goroutine that waits for a child or ends a survivor
 
 	mu    sync.Mutex
 	byKey map[string]*child // flow run id + claim id
 	byPID map[string]*child
-	// inherited are processes of an earlier worker that were seen alive: once
-	// they are gone, that is certain.
-	inherited map[string]marker
+	// inherited are launches of an earlier worker that were seen alive, by the id of
+	// their process: once they are gone, that is certain.
+	inherited map[string]*inherited
 	closed    bool
 }
 
-var _ launch.Launcher = (*Launcher)(nil)
+var (
+	_ launch.Launcher = (*Launcher)(nil)
+	_ launch.Placer   = (*Launcher)(nil)
+)
 
 // New returns a launcher. It starts nothing until the first Launch.
 func New(o Options) *Launcher {
@@ -89,10 +98,12 @@ func New(o Options) *Launcher {
 	return &Launcher{
 		opts:      o,
 		log:       o.Logger,
+		place:     here(o.Host),
+		oom:       newOOMKills(),
 		hints:     make(chan launch.Hint, 256),
 		byKey:     make(map[string]*child),
 		byPID:     make(map[string]*child),
-		inherited: make(map[string]marker),
+		inherited: make(map[string]*inherited),
 	}
 }
 
@@ -126,29 +137,11 @@ func (l *Launcher) observe(h launch.Handle) launch.Observation {
 		phase, exit := c.observe()
 		return launch.Observation{Handle: c.handle, Phase: phase, Exit: exit}
 	}
-	for _, s := range survivors(h.PID) {
-		if s.mark.FlowRunID == h.FlowRunID {
-			l.inherit(s)
-			return launch.Observation{Handle: h, Phase: launch.PhaseRunning}
-		}
+	if i := l.inherit(h); i != nil {
+		phase, exit := l.observeInherited(i)
+		return launch.Observation{Handle: h, Phase: phase, Exit: exit}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inherited[h.PID].FlowRunID != h.FlowRunID || h.FlowRunID == "" {
-		return launch.Observation{Handle: h, Phase: launch.PhaseMissing}
-	}
-	return launch.Observation{Handle: h, Phase: launch.PhaseStopped, Exit: &launch.Exit{
-		Kind:    launch.ExitUnknown,
-		Message: "Process " + h.PID + ", started by an earlier worker, ended; its exit status is not known.",
-		Hint:    "Check the flow run logs for what it did last.",
-		At:      time.Now(),
-	}}
-}
-
-func (l *Launcher) inherit(s marked) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.inherited[s.handle().PID] = s.mark
+	return l.vanished(h)
 }
 
 // Find lists the live processes of a pool: this worker's children and what an
@@ -170,8 +163,9 @@ func (l *Launcher) Find(_ context.Context, pool launch.Pool) ([]launch.Handle, e
 			continue
 		}
 		seen[key] = true // the oldest process of a launch stands for it
-		l.inherit(s)
-		found = append(found, s.handle())
+		h := s.handle()
+		h.Place = l.place
+		found = append(found, h)
 	}
 	return found, nil
 }
@@ -186,27 +180,30 @@ func (l *Launcher) Stop(_ context.Context, h launch.Handle, reason string, grace
 		c.stop(grace)
 		return nil
 	}
-	for _, s := range survivors(h.PID) {
-		if s.mark.FlowRunID != h.FlowRunID {
-			continue
-		}
+	if i := l.inherit(h); i != nil {
 		l.log.Info("Stopping process of an earlier worker", "pid", h.PID, "flow_run", h.FlowRunID, "reason", reason)
-		l.children.Go(func() { endMarked(s.mark, time.Now().Add(grace)) })
-		return nil
+		l.stopInherited(i, grace)
 	}
 	return nil
 }
 
-// Tail returns the last lines that a child of this worker wrote.
+// Tail returns the last lines that a child of this worker wrote, or what an
+// inherited one wrote since.
 func (l *Launcher) Tail(_ context.Context, h launch.Handle, limit int) ([]launch.LogLine, error) {
 	if c := l.child(h); c != nil {
 		return c.tail.last(limit), nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := l.inherited[h.PID]; i != nil && i.handle.FlowRunID == h.FlowRunID {
+		return i.tail.last(limit), nil
+	}
 	return nil, nil
 }
 
-// Close ends all children: SIGTERM, and SIGKILL after grace. Describe and Tail
-// keep working, so that what became of the children can still be told.
+// Close ends all children, and what was inherited: SIGTERM, and SIGKILL after
+// grace. Describe and Tail keep working, so that what became of the children can
+// still be told.
 func (l *Launcher) Close(grace time.Duration) error {
 	l.mu.Lock()
 	if l.closed {
@@ -214,19 +211,19 @@ func (l *Launcher) Close(grace time.Duration) error {
 		return nil
 	}
 	l.closed = true
-	var live []*child
-	for _, c := range l.byKey {
-		live = append(live, c)
-	}
+	live := slices.Collect(maps.Values(l.byKey))
+	heirlooms := slices.Collect(maps.Values(l.inherited))
 	l.mu.Unlock()
 
 	for _, c := range live {
 		c.stop(grace)
 	}
+	for _, i := range heirlooms {
+		l.stopInherited(i, grace)
+	}
 	ended := make(chan struct{})
 	go func() {
 		l.children.Wait()
-		l.spawn.close()
 		close(l.hints)
 		close(ended)
 	}()
@@ -262,6 +259,11 @@ func (l *Launcher) forget(now time.Time) {
 		delete(l.byKey, key)
 		if l.byPID[c.handle.PID] == c {
 			delete(l.byPID, c.handle.PID)
+		}
+	}
+	for pid, i := range l.inherited {
+		if i.endedBefore(now.Add(-remembered)) {
+			delete(l.inherited, pid)
 		}
 	}
 }

@@ -26,10 +26,15 @@ func NewRegistry() *prometheus.Registry {
 
 // Health answers the server's questions. A nil function counts as "all is well".
 type Health struct {
-	// Live is nil while the process does its work: restarting it would not help.
+	// Live is nil while the process does its work, as Prefect's worker judges that of
+	// itself.
 	Live func() error
+	// Alive is nil while a restart of the process would not help; nil stands for Live.
+	Alive func() error
 	// Ready is nil while the process serves flow runs.
 	Ready func() error
+	// Checks are what Ready is made of.
+	Checks func() []Check
 	// Status describes every part in plain words, for people.
 	Status func() string
 	// Metrics are served on /metrics; nil serves none.
@@ -88,8 +93,8 @@ func (s *Server) Close() {
 func (h Health) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", h.prefectHealth)
-	mux.HandleFunc("GET /healthz", plain(h.Live))
-	mux.HandleFunc("GET /readyz", plain(h.Ready))
+	mux.HandleFunc("GET /healthz", h.alive)
+	mux.HandleFunc("GET /readyz", h.ready)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if h.Status != nil {
@@ -112,18 +117,4 @@ func (h Health) prefectHealth(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprint(w, `{"message":"OK"}`)
-}
-
-func plain(check func() error) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if check != nil {
-			if err := check(); err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				fmt.Fprintln(w, err)
-				return
-			}
-		}
-		fmt.Fprintln(w, "ok")
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -63,9 +64,16 @@ func TestParseLevel(t *testing.T) {
 
 func TestServer(t *testing.T) {
 	var live, ready error
+	var accept string
+	alive := func() error { return live }
 	s, err := Listen("127.0.0.1:0", Health{
-		Live:    func() error { return live },
-		Ready:   func() error { return ready },
+		Live:  func() error { return live },
+		Alive: func() error { return alive() },
+		Ready: func() error { return ready },
+		Checks: func() []Check {
+			late := Check{Name: "sweep", Age: 61 * time.Second, Every: 20 * time.Second, Problem: "late"}
+			return []Check{{Name: "poll", Age: 1234 * time.Millisecond, Every: 10 * time.Second}, late}
+		},
 		Status:  func() string { return "poll: fine\n" },
 		Metrics: NewRegistry(),
 	})
@@ -78,7 +86,12 @@ func TestServer(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(path string, wantCode int, want string) {
 		t.Helper()
-		resp, err := client.Get("http://" + s.Addr() + path)
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.Addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", accept)
+		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,13 +106,22 @@ func TestServer(t *testing.T) {
 	}
 	get("/health", 200, `{"message":"OK"}`)
 	get("/healthz", 200, "ok")
-	get("/readyz", 200, "ok")
+	get("/readyz", 200, "ok\npoll: 1.2s ago, every 10s\nsweep: 1m1s ago, every 20s: late\n")
 	get("/status", 200, "poll: fine")
 	get("/metrics", 200, "go_goroutines")
 	live, ready = errors.New("no poll for 5m"), errors.New("pool unknown")
 	get("/health", 503, `{"message":"Worker may be unresponsive at this time"}`)
 	get("/healthz", 503, "no poll for 5m")
-	get("/readyz", 503, "pool unknown")
+	get("/readyz", 503, "pool unknown\npoll: ")
+	accept = "application/json"
+	get("/readyz", 503, `{"ready":false,"problem":"pool unknown","checks":[{"name":"poll","ok":true,"age_seconds":1.234,"every_seconds":10},{"name":"sweep","ok":false,"age_seconds":61,"every_seconds":20,"problem":"late"}]}`)
+	ready = nil
+	get("/readyz", 200, `{"ready":true,"checks":[`)
+	accept = ""
+	alive = func() error { return errors.New("stuck") }
+	live = nil
+	get("/healthz", 503, "stuck")
+	get("/health", 200, "OK")
 	if _, err := Listen(s.Addr(), Health{}); err == nil {
 		t.Error("a taken port was listened on")
 	}

@@ -17,7 +17,9 @@ const adoptLoopName = "adoption sweep"
 func (w *Worker) adoptLoop(fetch, work context.Context) {
 	for {
 		wait := jittered(w.opts.AdoptEvery)
-		if w.pool.Load() != nil {
+		if w.pool.Load() == nil {
+			w.beat(adoptLoopName, w.opts.AdoptEvery)
+		} else {
 			soon, err := w.adoptRound(fetch, work)
 			if fetch.Err() != nil {
 				return
@@ -67,6 +69,7 @@ func (w *Worker) adoptRound(fetch, work context.Context) (soon time.Duration, er
 		if fetch.Err() != nil {
 			return 0, nil
 		}
+		w.beat(adoptLoopName, w.opts.AdoptEvery) // many runs take long
 		ours, wait := w.adopt(fetch, work, run, byRun[run.ID], searched)
 		if !ours {
 			foreign++

@@ -149,7 +149,7 @@ func (a *attempt) beginCancel() bool {
 func (a *attempt) beingCancelled() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.cancelling
+	return a.cancelling && !a.overdue
 }
 
 // cancelOver lets a later sweep begin again.

@@ -109,7 +109,7 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefec
 func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
 	result, err := w.propose(work, run.ID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
-		tries: claimTries, wait: fetch, still: isScheduled,
+		tries: claimTries, wait: fetch, still: asPolled(run),
 	})
 	switch {
 	case errors.Is(err, errOvertaken):
@@ -155,7 +155,22 @@ func (w *Worker) stillScheduled(ctx context.Context, run prefect.FlowRun, polled
 		return true
 	}
 	now, err := w.api.ReadFlowRun(ctx, run.ID)
-	return err == nil && now.StateType == prefect.StateScheduled
+	return err == nil && now.StateType == prefect.StateScheduled && !now.RetriesInProcess() && stateID(now) == stateID(run)
+}
+
+// stateID is the id of the run's state, "" where the API does not tell.
+func stateID(run prefect.FlowRun) string {
+	id, _ := run.Raw["state_id"].(string)
+	return id
+}
+
+// asPolled reports by the run's states whether it still is in the state in which it
+// was polled.
+func asPolled(run prefect.FlowRun) func([]prefect.State) bool {
+	polled := stateID(run)
+	return func(states []prefect.State) bool {
+		return isScheduled(states) && (polled == "" || states[len(states)-1].ID == polled)
+	}
 }
 
 // forceCancelled ends a run as Cancelled whatever its state.

@@ -21,6 +21,11 @@ func jittered(mean time.Duration) time.Duration {
 	return clampedExponential(mean, jitterFactor, draw())
 }
 
+// longest is the longest interval that jittered draws.
+func longest(mean time.Duration) time.Duration {
+	return time.Duration(float64(mean) * (1 + jitterFactor))
+}
+
 func clampedExponential(mean time.Duration, factor, u float64) time.Duration {
 	m := float64(mean)
 	upper := m * (1 + factor)

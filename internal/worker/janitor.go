@@ -24,8 +24,10 @@ func (w *Worker) janitorLoop(ctx context.Context) {
 	if w.launcher.Type() == "process" {
 		return // children end with their worker, or are adopted by the next
 	}
+	w.beat(janitorLoopName, w.opts.JanitorEvery)
 	for pause(ctx, jittered(w.opts.JanitorEvery)) {
 		view := w.pool.Load()
+		w.beat(janitorLoopName, w.opts.JanitorEvery)
 		if view == nil {
 			continue
 		}
@@ -47,6 +49,7 @@ func (w *Worker) janitorRound(ctx context.Context, view *poolView) (leftovers in
 		if w.slots.holds(flowRunID) {
 			continue
 		}
+		w.beat(janitorLoopName, w.opts.JanitorEvery) // many take long
 		reason, err := w.uselessFor(ctx, flowRunID)
 		if err != nil {
 			problems = append(problems, err)

@@ -19,7 +19,9 @@ type modelHistory struct {
 	SubmitLimit int
 	// Alone is a history in which all trouble is that of the first run: the others
 	// must not notice.
-	Alone   bool `json:",omitempty"`
+	Alone bool `json:",omitempty"`
+	// Janitor lets workers stop what is left over.
+	Janitor bool `json:",omitempty"`
 	Actions []modelAction
 }
 
@@ -97,7 +99,7 @@ var (
 		a := modelAction{Do: drawDo.Draw(t, "do"), I: rapid.IntRange(0, 3).Draw(t, "i")}
 		switch a.Do {
 		case "run":
-			a.J = rapid.SampledFrom([]int{0, 0, 0, -1, 1, 2}).Draw(t, "deployment")
+			a.J = rapid.SampledFrom([]int{0, 0, 0, -1, 1, 2, 3, 4}).Draw(t, "deployment")
 			a.D = rapid.SampledFrom([]time.Duration{0, 0, 0, 8 * second, time.Minute}).Draw(t, "due in")
 			a.Plans = rapid.SliceOfN(drawPlan, 0, 3).Draw(t, "plans")
 		case "fault":
@@ -117,6 +119,7 @@ var (
 			Limit:       rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "limit"),
 			SubmitLimit: rapid.SampledFrom([]int{64, 64, 1, 2}).Draw(t, "submit limit"),
 			Alone:       rapid.SampledFrom([]bool{false, false, false, false, true}).Draw(t, "alone"),
+			Janitor:     rapid.Bool().Draw(t, "janitor"),
 			Actions:     rapid.SliceOfN(drawAction, 1, 24).Draw(t, "actions"),
 		}
 		if h.Alone {
@@ -334,6 +337,16 @@ func (w *modelWorld) play() {
 	w.settle()
 }
 
+// longestPatience is what the last end of a task may take to be noticed.
+func (w *modelWorld) longestPatience() (d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.server.runs {
+		d = max(d, w.patience(r))
+	}
+	return d
+}
+
 // settleLimit is far longer than any run of a history takes.
 const settleLimit = 3 * time.Hour
 
@@ -355,7 +368,7 @@ func (w *modelWorld) settle() {
 			break
 		}
 	}
-	w.after(wellWithin)
+	w.after(w.longestPatience())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, i := range w.incarnations {

@@ -160,7 +160,8 @@ func (a *modelAPI) ReadDeployment(ctx context.Context, id string) (d prefect.Dep
 	err = a.call(ctx, modelCall{op: "ReadDeployment"}, func() error {
 		for _, known := range a.world.server.deployed {
 			if known.id == id && !known.deleted {
-				d = prefect.Deployment{ID: id, Name: id, JobVariables: rawJSON(map[string]any{})}
+				d = prefect.Deployment{ID: id, Name: id, JobVariables: rawJSON(known.vars)}
+				d.Concurrency.GracePeriod = known.grace.Seconds()
 				return nil
 			}
 		}

@@ -25,6 +25,7 @@ const (
 	ruleUnfinished  = "a run does not end"
 	ruleOldClaim    = "launched under a claim that is over"
 	ruleOthers      = "a run waits for the trouble of another"
+	ruleSlotLost    = "a run lost its concurrency slot"
 	ruleRescheduled = "Scheduled again although its task is alive"
 )
 
@@ -53,7 +54,7 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 	_, claims := claimant(s.Message)
 	switch {
 	case s.Type == prefect.StateCrashed && !now.Type.Final() && now.Type != prefect.StateCancelling:
-		if live != nil {
+		if live != nil && !(s.Name == "TimedOut" && r.overdue()) {
 			w.violate(ruleCrashAlive, "%s has %s, %s", r.ID, live.pid, i)
 		}
 		if (now.Type == prefect.StateScheduled || now.Type == prefect.StatePaused) && i.knew(r, sent) {
@@ -73,13 +74,14 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 	}
 }
 
-// checkTask looks at a task that was started just now.
-func (w *modelWorld) checkTask(i *modelWorker, r *modelRun, t *modelTask) {
+// checkTask looks at a task that was started just now, by a call that was sent
+// perhaps some time ago.
+func (w *modelWorld) checkTask(i *modelWorker, r *modelRun, t *modelTask, sent time.Time) {
 	if w.cloud.claims[t.claim]++; w.cloud.claims[t.claim] > 1 {
 		w.violate(ruleTwoOfClaim, "%s, %s", t.claim, i)
 	}
 	claim, _, ok := lastClaim(r.states)
-	if !ok || claim.ID != t.claim {
+	if (!ok || claim.ID != t.claim) && r.State.Timestamp.Before(sent) {
 		w.violate(ruleOldClaim, "%s is %s under %s, not %s, %s", r.ID, r.StateName, claim.ID, t.claim, i)
 	}
 	launched := 0
@@ -104,18 +106,43 @@ func (w *modelWorld) checkStop(i *modelWorker, t *modelTask) {
 	r := w.server.runs[t.run]
 	switch {
 	case !t.alive():
-	case t.by == nil:
+	case t.by == nil && !r.cancelled:
 		w.violate(ruleStopped, "%s is not ours, %s", t.pid, i)
-	case r.deleted, r.cancelled && (r.StateType == prefect.StateCancelling || r.StateType.Final()):
+	case w.mayStop(r, t):
 	default:
 		w.violate(ruleStopped, "%s of %s, which is %s, %s", t.pid, r.ID, r.StateName, i)
 	}
 }
 
+// mayStop reports whether nobody needs a task any more.
+func (w *modelWorld) mayStop(r *modelRun, t *modelTask) bool {
+	since := time.Since(*r.State.Timestamp)
+	switch {
+	case r.cancelled && (r.StateType == prefect.StateCancelling || r.StateType.Final()):
+		return true
+	case r.StateName == "TimedOut":
+		return true
+	case r.deleted, r.StateType.Final():
+		return w.h.Janitor && (r.deleted || since >= leftoverGrace)
+	case r.StateType == prefect.StateScheduled: // it is due again, and an earlier task does not end
+		return r.retryType != "in_process" && since >= earlierPatience
+	case r.StateType == prefect.StatePending: // its concurrency slot was given away
+		return r.deployment != nil && r.deployment.limit > 0 && w.server.leases[r.State.Details.DeploymentConcurrencyLeaseID] == nil
+	default:
+		return false
+	}
+}
+
+// overdue reports whether a run has had the time that its deployment gives it.
+func (r *modelRun) overdue() bool {
+	return r.deployment != nil && r.deployment.vars[variableMaxRuntime] != nil &&
+		r.StateType == prefect.StateRunning && time.Since(*r.StartTime) >= modelMaxRuntime
+}
+
 // Times within which all must be well again after the faults have ended.
 const (
 	// wellWithin is two adoption sweeps, jittered, and 15 s.
-	wellWithin = 67*time.Second + 2*time.Minute
+	wellWithin = 67 * time.Second
 	// cancelWithin is what a deaf flow gets on top: its grace, its stop.
 	cancelWithin = cancelGrace + 30*time.Second + stopPatience + wellWithin
 	// pollWithin is the longest pause of polls that have failed for long.
@@ -145,11 +172,10 @@ func (w *modelWorld) checkWell() {
 			w.violate(rule, "%s is %s (%s) for %s", r.ID, r.StateType, r.StateName, age)
 		}
 	}
-	if now.Sub(w.healed) < pollWithin {
-		return
-	}
 	for _, i := range w.incarnations {
-		if i.alive() && i.worker.slots.free() > 0 && now.Sub(latest(i.lastPoll, i.begun)) > pollWithin {
+		if !i.alive() || i.worker.slots.free() == 0 {
+			i.lastFull = now
+		} else if now.Sub(latest(i.lastPoll, i.begun, i.lastFull, w.healed)) > pollWithin {
 			w.violate(ruleIdle, "%s polled %s ago", i, now.Sub(i.lastPoll))
 			i.lastPoll = now
 		}

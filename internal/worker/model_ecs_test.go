@@ -3,11 +3,13 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"faber/internal/launch"
+	"faber/internal/prefect"
 )
 
 // modelCloud is ECS: clusters in which tasks are started under client tokens. It
@@ -91,7 +93,7 @@ func (c *modelCloud) remembered(token string) *modelToken {
 }
 
 // runTask is RunTask: the same token gets the first answer again.
-func (c *modelCloud) runTask(i *modelWorker, job launch.Job) (launch.Handle, *launch.Failure) {
+func (c *modelCloud) runTask(i *modelWorker, job launch.Job, sent time.Time) (launch.Handle, *launch.Failure) {
 	cluster, _ := job.Configuration["cluster"].(string)
 	token := cluster + " " + job.FlowRunID + " " + job.ClaimID
 	if k := c.remembered(token); k != nil {
@@ -113,7 +115,7 @@ func (c *modelCloud) runTask(i *modelWorker, job launch.Job) (launch.Handle, *la
 	t.by, t.claim, t.worker, t.relaunched = i, job.ClaimID, job.WorkerName, job.Attempt.Rescheduled
 	c.tokens[token] = &modelToken{at: time.Now(), task: t}
 	c.w.note("%s: RunTask by %s for %s: %s, %s", short(job.FlowRunID), i, job.ClaimID, t.pid, plan)
-	c.w.checkTask(i, run, t)
+	c.w.checkTask(i, run, t, sent)
 	return t.handle(), nil
 }
 
@@ -175,7 +177,7 @@ func (l *modelLauncher) Place(job launch.Job) string {
 }
 
 func (l *modelLauncher) Launch(ctx context.Context, job launch.Job) (handle launch.Handle, err error) {
-	w := l.world
+	w, sent := l.world, time.Now()
 	w.mu.Lock()
 	l.launching++
 	if l.launching > w.h.SubmitLimit && w.h.SubmitLimit > 0 {
@@ -189,13 +191,16 @@ func (l *modelLauncher) Launch(ctx context.Context, job launch.Job) (handle laun
 	}()
 	err = l.call(ctx, modelCall{ecs: true, op: "Launch", run: job.FlowRunID}, func() error {
 		var f *launch.Failure
-		if handle, f = w.cloud.runTask(l.modelWorker, job); f != nil {
+		if handle, f = w.cloud.runTask(l.modelWorker, job, sent); f != nil {
 			return f
 		}
 		return nil
 	})
 	return handle, launchError(err)
 }
+
+// errModelLost is a call that had its effect and no answer.
+var errModelLost = fmt.Errorf("the answer is lost: %w", prefect.ErrUnreachable)
 
 // launchError is what a launcher makes of a call without an answer.
 func launchError(err error) error {
@@ -205,7 +210,10 @@ func launchError(err error) error {
 		}
 		return f
 	}
-	return &launch.Failure{Kind: launch.FailureRetry, Message: "RunTask: " + err.Error(), Err: err}
+	return &launch.Failure{
+		Kind: launch.FailureRetry, Message: "RunTask: " + err.Error(), Err: err,
+		Unknown: errors.Is(err, errModelLost) || isCut(err),
+	}
 }
 
 func (l *modelLauncher) Describe(ctx context.Context, handles []launch.Handle) (seen []launch.Observation, err error) {
@@ -247,6 +255,24 @@ func (l *modelLauncher) Find(ctx context.Context, pool launch.Pool) (found []lau
 		return nil, err
 	}
 	return found, nil
+}
+
+// Stopped is what is still known of tasks that have ended.
+func (l *modelLauncher) Stopped(ctx context.Context, pool launch.Pool, runs []string) (seen []launch.Observation, err error) {
+	cluster, _ := pool.Configuration["cluster"].(string)
+	places := append([]string{"cluster " + cluster}, pool.Places...)
+	err = l.call(ctx, modelCall{ecs: true, op: "Stopped"}, func() error {
+		for _, t := range l.world.cloud.tasks {
+			if !t.alive() && t.known() && slices.Contains(runs, t.run) && slices.Contains(places, "cluster "+t.cluster) {
+				seen = append(seen, launch.Observation{Handle: t.handle(), Phase: t.phase, Exit: t.exit})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return seen, nil
 }
 
 func (l *modelLauncher) Stop(ctx context.Context, h launch.Handle, reason string, _ time.Duration) error {

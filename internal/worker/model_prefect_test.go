@@ -49,6 +49,8 @@ type modelRun struct {
 type modelDeployment struct {
 	id      string
 	limit   int // 0 is none
+	grace   time.Duration
+	vars    map[string]any
 	active  int
 	deleted bool
 }
@@ -69,15 +71,19 @@ type modelBeat struct {
 const (
 	modelForeman     = 15 * time.Second
 	modelRepossessor = 10 * time.Second
-	modelGrace       = 5 * time.Minute
+	modelMaxRuntime  = 90 * time.Second
 	modelSlotWait    = 30 * time.Second
 )
 
 func newModelServer(w *modelWorld) *modelServer {
 	s := &modelServer{
 		w: w, runs: map[string]*modelRun{}, leases: map[string]*modelLease{}, beats: map[string]modelBeat{},
-		pool:     prefect.WorkPool{ID: "pool-id", Name: "pool", Type: "fake", Status: "READY"},
-		deployed: []*modelDeployment{{id: "free"}, {id: "single", limit: 1}, {id: "pair", limit: 2}},
+		pool: prefect.WorkPool{ID: "pool-id", Name: "pool", Type: "fake", Status: "READY"},
+		deployed: []*modelDeployment{
+			{id: "free"}, {id: "single", limit: 1, grace: 30 * time.Second}, {id: "pair", limit: 2, grace: 5 * time.Minute},
+			{id: "timed", vars: map[string]any{variableMaxRuntime: modelMaxRuntime.Seconds()}},
+			{id: "unforgiving", vars: map[string]any{variableReschedule: false, variableMaxLaunches: 2}},
+		},
 	}
 	s.setCluster("blue")
 	return s
@@ -213,6 +219,9 @@ func (s *modelServer) rule(r *modelRun, now prefect.State, next *prefect.State, 
 		return answer(prefect.StatusAbort, "This run is in a "+string(now.Type)+" state and cannot transition to a PENDING state.", nil)
 	}
 	if now.Type == prefect.StatePending && next.Type == prefect.StateRunning && !s.keepsSlot(r, next) {
+		if first := s.runs[s.order[0]]; s.w.h.Alone && first.deployment != r.deployment {
+			s.w.violate(ruleSlotLost, "%s", r.ID)
+		}
 		return answer(prefect.StatusReject, "Deployment concurrency limit reached after lease expiry.",
 			&prefect.State{Type: prefect.StateCancelled, Message: "Deployment concurrency slot lost during provisioning - no slots available to continue execution"})
 	}
@@ -289,7 +298,7 @@ func (s *modelServer) takeSlot(d *modelDeployment, next *prefect.State) bool {
 	}
 	d.active++
 	id := s.id("lease")
-	s.leases[id] = &modelLease{deployment: d, expires: time.Now().Add(modelGrace)}
+	s.leases[id] = &modelLease{deployment: d, expires: time.Now().Add(d.grace)}
 	next.Details.DeploymentConcurrencyLeaseID = id
 	return true
 }
@@ -302,7 +311,7 @@ func (s *modelServer) keepsSlot(r *modelRun, next *prefect.State) bool {
 		return true
 	}
 	if l := s.leases[id]; l != nil {
-		l.expires = time.Now().Add(modelGrace)
+		l.expires = time.Now().Add(l.deployment.grace)
 		return true
 	}
 	return s.takeSlot(r.deployment, next)
@@ -331,7 +340,7 @@ func (s *modelServer) reap() {
 			continue
 		}
 		if r := s.holder(id); r != nil && r.StateType != prefect.StatePending && s.w.cloud.living(r.ID) != nil {
-			l.expires = time.Now().Add(modelGrace)
+			l.expires = time.Now().Add(5 * time.Minute)
 			continue
 		}
 		s.w.note("lease %s has expired", id)
@@ -448,7 +457,7 @@ func (s *modelServer) workers() (all []prefect.WorkerInfo) {
 	tick := time.Now().Truncate(modelForeman)
 	for _, name := range s.names {
 		b := s.beats[name]
-		info := prefect.WorkerInfo{ID: "id-of-" + name, Name: name, Status: "ONLINE", LastHeartbeat: &b.at}
+		info := prefect.WorkerInfo{ID: "id-of-" + name, Name: name, Status: "ONLINE", LastHeartbeat: &b.at, HeartbeatInterval: b.every.Seconds()}
 		if tick.Sub(b.at) > 3*b.every {
 			info.Status = "OFFLINE"
 		}

@@ -281,9 +281,8 @@ func (p *modelProcess) interrupted() {
 	if p.t.plan.Term == "reschedule" && !p.t.relaunched {
 		at := time.Now()
 		p.propose(prefect.State{Type: prefect.StateScheduled, Name: "AwaitingRetry", Details: prefect.StateDetails{ScheduledTime: &at}}, false)
-	} else {
-		p.rest(10 * time.Second)
 	}
+	p.rest(10 * time.Second)
 	p.end(launch.ExitInterrupted, 0)
 }
 

@@ -58,6 +58,8 @@ type Options struct {
 	Settings []launch.EnvVar // the worker's own explicit settings, for flow runs' env
 	Env      func(string) (string, bool)
 	WorkerID func() string // the id Cloud gave this worker, "" elsewhere
+	// LastAnswer is when the API answered last; nil when nobody knows.
+	LastAnswer func() time.Time
 	// MaintenanceUntil is the end of the pause that the server asked for last.
 	MaintenanceUntil func() time.Time
 

@@ -60,7 +60,7 @@ func (w *Worker) adoptOrphan(fetch, work context.Context, o orphan) (ours bool, 
 		}
 	}
 	if handle, ok := w.handleOf(o.run, nil); ok {
-		handle.ClaimID = o.claim.ID
+		handle.ClaimID, handle.Place = o.claim.ID, lastPlace(o).place
 		if o.claim.Timestamp != nil {
 			handle.StartedAt = *o.claim.Timestamp
 		}

@@ -22,6 +22,7 @@ const (
 // event says there are some, and when a slot frees that was missing. No answer
 // of the API ends it.
 func (w *Worker) pollLoop(fetch, work context.Context) {
+	w.beat(pollLoopName, w.opts.Query)
 	for {
 		known := w.synced // closed while a round had no pool to ask for: time for another
 		if w.pool.Load() != nil {
@@ -43,6 +44,7 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 		case more:
 			wait = pollGap
 		}
+		w.rest(pollLoopName, w.opts.Query, wait)
 		if !w.awaitPoll(fetch, wait, failures > 0, known) {
 			return
 		}
@@ -50,20 +52,24 @@ func (w *Worker) pollLoop(fetch, work context.Context) {
 }
 
 // awaitPoll waits for the next poll. While polls fail, hints do not shorten the
-// wait: there is nothing to be had.
+// wait, there is nothing to be had; that another loop has got an answer again does.
 func (w *Worker) awaitPoll(ctx context.Context, wait time.Duration, failing bool, known <-chan struct{}) bool {
-	if wait <= pollGap || failing {
+	if wait <= pollGap {
 		return pause(ctx, wait)
 	}
 	if !pause(ctx, pollGap) {
 		return false
+	}
+	wake := w.wake
+	if failing {
+		wake = w.recovered
 	}
 	timer := time.NewTimer(wait - pollGap)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-w.wake:
+	case <-wake:
 		return true
 	case <-known:
 		return true

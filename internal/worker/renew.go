@@ -105,8 +105,10 @@ func (w *Worker) leaseLoop(ctx, work context.Context) {
 	if !ok {
 		return
 	}
+	w.beat(leaseLoopName, quickEvery)
 	for pause(ctx, jittered(leaseTick)) {
 		due := w.leases.dueBy(time.Now())
+		w.beat(leaseLoopName, quickEvery)
 		if len(due) == 0 {
 			continue
 		}
@@ -114,7 +116,7 @@ func (w *Worker) leaseLoop(ctx, work context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.round(leaseLoopName, leaseTick, err, "")
+		w.round(leaseLoopName, quickEvery, err, "")
 	}
 }
 
@@ -171,6 +173,9 @@ func (w *Worker) loseSlot(work context.Context, lease concurrencyLease) {
 	run, err := w.readRun(work, lease.flowRunID)
 	if err != nil || run.StateType != prefect.StatePending {
 		return
+	}
+	if a := w.attempts.get(run.ID); a != nil && a.handle.ClaimID == "" {
+		return // another kind of worker launched it, and has its own way with slots
 	}
 	w.runLog(run.ID, slog.LevelWarn, "%s It goes back to its work pool.", slotLost)
 	w.evicted.add(run.ID)

@@ -13,11 +13,16 @@ import (
 const (
 	runtimeLoopName = "watch over run times"
 	runtimeTick     = 2 * time.Second
+	// quickEvery is how often a loop is expected to come round that looks more often
+	// than its calls may take.
+	quickEvery = 10 * time.Second
 )
 
 // runtimeLoop ends runs that run for longer than their deployment allows.
 func (w *Worker) runtimeLoop(ctx, work context.Context) {
+	w.beat(runtimeLoopName, quickEvery)
 	for pause(ctx, runtimeTick) {
+		w.beat(runtimeLoopName, quickEvery)
 		limited := w.attempts.where(func(a *attempt) bool { return a.limited() })
 		if len(limited) == 0 {
 			continue
@@ -33,7 +38,7 @@ func (w *Worker) runtimeLoop(ctx, work context.Context) {
 				w.jobs.Go(func() { w.endOverdue(work, a) })
 			}
 		}
-		w.round(runtimeLoopName, runtimeTick, failed, fmt.Sprintf("%d runs with a limit", len(limited)))
+		w.round(runtimeLoopName, quickEvery, failed, fmt.Sprintf("%d runs with a limit", len(limited)))
 	}
 }
 
@@ -84,6 +89,9 @@ func (w *Worker) endOverdue(work context.Context, a *attempt) {
 		return
 	}
 	w.runLog(a.run.ID, slog.LevelError, "%s Raise it in the deployment's job variables if the flow needs longer.", message)
+	a.mu.Lock()
+	a.overdue = true
+	a.mu.Unlock()
 	w.metrics.reports.WithLabelValues("timed_out").Inc()
 	w.stopInfrastructure(work, a)
 }

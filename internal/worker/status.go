@@ -14,6 +14,8 @@ type loop struct {
 	name     string
 	every    time.Duration
 	rounds   int
+	seen     time.Time // when it showed itself last
+	due      time.Time // from when on it is waited for
 	lastDone time.Time // end of the last round, good or bad
 	lastGood time.Time
 	failures int // in a row
@@ -32,7 +34,24 @@ func (l *loops) get(name string, every time.Duration) *loop {
 		l.list = append(l.list, &loop{name: name, every: every})
 		i = len(l.list) - 1
 	}
+	if every > 0 {
+		l.list[i].every = every
+	}
 	return l.list[i]
+}
+
+// beat says that a loop is alive where no end of a round says it: it begins, it has
+// nothing to do, or a round makes progress.
+func (w *Worker) beat(name string, every time.Duration) { w.rest(name, every, every) }
+
+// rest says that a loop is going to pause, and for how long, if that is more than its
+// interval. What does not show itself again some intervals later is stuck.
+func (w *Worker) rest(name string, every, pause time.Duration) {
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	l := w.loops.get(name, every)
+	l.seen = time.Now()
+	l.due = l.seen.Add(max(0, pause-longest(every)))
 }
 
 // round notes the end of a loop's round and returns how many have failed in a
@@ -44,11 +63,18 @@ func (w *Worker) round(name string, every time.Duration, err error, note string)
 	l := w.loops.get(name, every)
 	l.rounds++
 	l.lastDone = time.Now()
+	l.seen, l.due = l.lastDone, l.lastDone
 	l.note = note
 	w.metrics.round(name, err)
 	if err == nil {
 		if l.failures > 0 {
 			w.log.Info(fmt.Sprintf("The %s works again after %d failed rounds. Resetting backoff due to successful run.", name, l.failures))
+			if name == syncLoopName || name == adoptLoopName {
+				select {
+				case w.recovered <- struct{}{}:
+				default:
+				}
+			}
 		}
 		l.failures, l.lastErr, l.lastGood = 0, nil, l.lastDone
 		return 0
@@ -65,41 +91,6 @@ func (w *Worker) lastRound(name string) (done, good time.Time) {
 	defer w.loops.mu.Unlock()
 	l := w.loops.get(name, 0)
 	return l.lastDone, l.lastGood
-}
-
-// Live is nil while polls get answers. As with Prefect's worker no answer for
-// thirty intervals counts as dead, unless the server asked for a pause or has not
-// been reached at all yet: the watchdogs that look here were set up for that one.
-func (w *Worker) Live() error {
-	_, good := w.lastRound(pollLoopName)
-	since := latest(w.begun, good, w.opts.MaintenanceUntil())
-	if age := time.Since(since); age > 30*w.opts.Query {
-		w.log.Error(fmt.Sprintf("Worker has not polled in the last %.6f seconds and should be restarted", time.Since(latest(w.begun, good)).Seconds()))
-		return fmt.Errorf("no poll for flow runs was answered in the last %s", age.Round(time.Second))
-	}
-	return nil
-}
-
-// Ready is nil when the pool is known, and polls and sweeps get answers.
-func (w *Worker) Ready() error {
-	if w.pool.Load() == nil {
-		return fmt.Errorf("work pool %q has not been read yet", w.opts.Pool)
-	}
-	if w.draining.Load() {
-		return fmt.Errorf("worker is stopping")
-	}
-	w.loops.mu.Lock()
-	defer w.loops.mu.Unlock()
-	var problems []string
-	for _, l := range w.loops.list {
-		if l.failures >= 3 {
-			problems = append(problems, fmt.Sprintf("the %s has failed %d times in a row: %v", l.name, l.failures, l.lastErr))
-		}
-	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%s", strings.Join(problems, "; "))
-	}
-	return nil
 }
 
 // Status describes the worker in plain words.

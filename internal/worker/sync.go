@@ -128,6 +128,7 @@ func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{
 		}
 		timer.Stop()
 	}
+	w.beat(syncLoopName, w.opts.Heartbeat)
 	for ctx.Err() == nil {
 		failures := w.syncRound(ctx, healthy())
 		if firstSync != nil {
@@ -140,6 +141,7 @@ func (w *Worker) runChannelAndSync(ctx context.Context, firstSync chan<- struct{
 		} else if failures >= 3 {
 			interval = backoff(failures-2, 2*w.opts.Heartbeat, 10*w.opts.Heartbeat)
 		}
+		w.rest(syncLoopName, w.opts.Heartbeat, interval)
 		timer := time.NewTimer(interval)
 		select {
 		case <-timer.C:

@@ -18,6 +18,9 @@ const (
 	missingAge = 5 * time.Minute
 	// missingGap is what must lie between two sightings of nothing.
 	missingGap = 10 * time.Second
+	// longestSweep bounds the interval of sweeps that get no answer: when there is one
+	// again, nobody should wait for long to hear it. The launcher paces its calls.
+	longestSweep = 20 * time.Second
 	// describeTimeout bounds one sweep: a hung call must not end all sweeping.
 	describeTimeout = 2 * time.Minute
 )
@@ -47,6 +50,7 @@ type attempt struct {
 	began        time.Time // the run itself, for its max_runtime
 	exit         *launch.Exit
 	cancelling   bool
+	overdue      bool // it is being stopped for its max_runtime
 }
 
 func newAttempt(run prefect.FlowRun, handle launch.Handle, l *lease) *attempt {
@@ -170,9 +174,11 @@ func (w *Worker) track(a *attempt) {
 // sweepLoop describes a part of the tracked infrastructure at its own pace. The
 // sweeps are the truth; hints only make it come sooner.
 func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Duration, which func() []*attempt) {
+	w.beat(name, every)
 	for pause(ctx, jittered(every)) {
 		batch := which()
 		if len(batch) == 0 {
+			w.beat(name, every)
 			continue
 		}
 		seen, err := w.observe(ctx, work, batch)
@@ -181,7 +187,9 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 		}
 		// One that cannot be described must not make the others wait.
 		if failures := w.round(name, every, err, fmt.Sprintf("%d of %d described", seen, len(batch))); failures > 0 && seen == 0 {
-			if !pause(ctx, backoff(failures, every, 2*time.Minute)) {
+			wait := backoff(failures, every, longestSweep)
+			w.rest(name, every, wait)
+			if !pause(ctx, wait) {
 				return
 			}
 		}

@@ -94,11 +94,13 @@ type Worker struct {
 	// toldNoPool is when it was said last that there is no pool; of the sync loop.
 	toldNoPool time.Time
 
-	wake    chan struct{} // poll now
-	moved   chan struct{} // the pool is another one of the same name
-	submits chan struct{} // tokens of SubmitLimit
-	cancels chan string   // ids of flow runs in work that are being cancelled
-	told    chan string   // ids of flow runs whose infrastructure another worker tells of
+	wake chan struct{} // poll now
+	// recovered says that the API answers again.
+	recovered chan struct{}
+	moved     chan struct{} // the pool is another one of the same name
+	submits   chan struct{} // tokens of SubmitLimit
+	cancels   chan string   // ids of flow runs in work that are being cancelled
+	told      chan string   // ids of flow runs whose infrastructure another worker tells of
 	// unlaunched are flow runs that were cancelled between claim and launch.
 	unlaunched idSet
 	// evicted are flow runs that lost their concurrency slot before they ran.
@@ -130,15 +132,16 @@ func New(o Options) (*Worker, error) {
 	o.setDefaults()
 	w := &Worker{
 		opts: o, api: o.API, launcher: o.Launcher, name: o.Name, log: newOwnLogger(&o), begun: time.Now(),
-		metrics:  newMetrics(o.Metrics, o.API),
-		slots:    newSlots(o.Limit),
-		attempts: newAttempts(),
-		synced:   make(chan struct{}),
-		wake:     make(chan struct{}, 1),
-		moved:    make(chan struct{}, 1),
-		submits:  make(chan struct{}, o.SubmitLimit),
-		cancels:  make(chan string, 256),
-		told:     make(chan string, 1024),
+		metrics:   newMetrics(o.Metrics, o.API),
+		slots:     newSlots(o.Limit),
+		attempts:  newAttempts(),
+		synced:    make(chan struct{}),
+		wake:      make(chan struct{}, 1),
+		recovered: make(chan struct{}, 1),
+		moved:     make(chan struct{}, 1),
+		submits:   make(chan struct{}, o.SubmitLimit),
+		cancels:   make(chan string, 256),
+		told:      make(chan string, 1024),
 	}
 	w.slots.freed = w.pollNow
 	return w, nil

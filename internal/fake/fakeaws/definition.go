@@ -81,10 +81,23 @@ func (s *Server) putDefinition(body object) *Definition {
 	return d
 }
 
+// RegistrationTakes has a family be registered for so long, while ECS refuses
+// further revisions of it. What was registered is to be seen at once.
+func (s *Server) RegistrationTakes(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registrationTakes = d
+}
+
 func (s *Server) register(call Call) (any, *Fault) {
 	if refusal := checkDefinition(call.Body); refusal != nil {
 		return nil, refusal
 	}
+	family := text(call.Body, "family")
+	if time.Since(s.registeredAt[family]) < s.registrationTakes {
+		return nil, client("Too many concurrent attempts to create a new revision of the specified family.")
+	}
+	s.registeredAt[family] = time.Now()
 	d := s.putDefinition(call.Body)
 	return object{"taskDefinition": s.show(d), "tags": d.tags()}, nil
 }

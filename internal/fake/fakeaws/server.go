@@ -63,6 +63,9 @@ type Server struct {
 	logs       map[string]map[string][]logEvent // by group and stream
 	queues     map[string]*queue
 	visibility time.Duration // overrides all others; 0 does not
+
+	registrationTakes time.Duration
+	registeredAt      map[string]time.Time // by family: the latest one
 }
 
 // operation performs a call. s.mu is held, but by receive.
@@ -82,6 +85,8 @@ func New(t testing.TB) *Server {
 		network:  newNetwork(),
 		logs:     map[string]map[string][]logEvent{},
 		queues:   map[string]*queue{},
+
+		registeredAt: map[string]time.Time{},
 	}
 	s.operations = map[string]operation{
 		"RegisterTaskDefinition": s.register, "DeregisterTaskDefinition": s.deregister,

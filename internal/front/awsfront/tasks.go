@@ -25,9 +25,11 @@ type knownTask struct {
 	scope   scope
 	run     string
 	started time.Time
-	asked   map[int]bool // rules that were decided on
-	hidden  []spell
-	end     *ending
+	// launched says that the front saw the RunTask, and not only the task.
+	launched bool
+	asked    map[int]bool // rules that were decided on
+	hidden   []spell
+	end      *ending
 }
 
 // spell is a time in which a task is hidden by a rule.
@@ -58,22 +60,39 @@ func (f *Front) MissingFor() time.Duration {
 // start takes note of the tasks that a call of RunTask started, and lets the
 // rules for tasks strike them.
 func (t *tasks) start(x *exchange, arns []string) {
-	now := time.Now()
 	runs := front.RunsIn("", x.body)
 	for _, arn := range arns {
 		t.mu.Lock()
-		k := &knownTask{arn: arn, scope: x.scope, started: now, asked: map[int]bool{}}
-		if len(runs) > 0 {
-			k.run = runs[0]
+		k := t.launch(x.scope, arn, runs)
+		var due *ending
+		if k != nil {
+			due = t.strike(k, x.body)
 		}
-		if t.missingFor > 0 {
-			k.hidden = append(k.hidden, spell{until: now.Add(t.missingFor)})
-		}
-		t.known[arn] = k
-		due := t.strike(k, x.body)
 		t.mu.Unlock()
 		t.schedule(k, due)
 	}
+}
+
+// launch makes a task one whose RunTask was seen; t.mu is held. It returns nil
+// for one that is that already: an emulator may remember a client token for
+// longer than the front does.
+func (t *tasks) launch(s scope, arn string, runs []string) *knownTask {
+	k := t.known[arn] // by its first event, which may be faster than the answer
+	if k == nil {
+		k = &knownTask{arn: arn, asked: map[int]bool{}}
+		t.known[arn] = k
+	}
+	if k.launched {
+		return nil
+	}
+	k.launched, k.scope, k.started = true, s, time.Now()
+	if len(runs) > 0 {
+		k.run = runs[0]
+	}
+	if t.missingFor > 0 {
+		k.hidden = append(k.hidden, spell{until: k.started.Add(t.missingFor)})
+	}
+	return k
 }
 
 // see takes note of a task that an answer tells of. Rules that were made since

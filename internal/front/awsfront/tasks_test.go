@@ -102,6 +102,26 @@ func TestHiddenForAWhile(t *testing.T) {
 	})
 }
 
+// An event may be faster than the answer that starts its task.
+func TestEventBeforeTheAnswer(t *testing.T) {
+	f := New(Options{MissingFor: time.Hour})
+	defer f.Close()
+	if _, err := f.Faults().Add(front.Fault{ID: "h", Request: "x", Hide: front.Forever}); err != nil {
+		t.Fatal(err)
+	}
+	f.tasks.see(scope{}, "t", runA)
+	if f.tasks.isHidden("t") {
+		t.Error("hidden before it started")
+	}
+	for range 2 { // as when the emulator repeats an answer
+		f.tasks.start(&exchange{body: []byte(`{"x":1}`)}, []string{"t"})
+	}
+	k := f.tasks.known["t"]
+	if !f.tasks.isHidden("t") || len(k.hidden) != 2 || k.run != runA || f.Faults().List()[0].Hits != 1 {
+		t.Errorf("%+v", k)
+	}
+}
+
 // Rules that name no task and no run are for tasks that start: a worker's own
 // task, which its service has started, is not to be struck by them.
 func TestTasksOfOthersAreSpared(t *testing.T) {

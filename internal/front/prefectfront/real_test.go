@@ -69,6 +69,7 @@ func TestRealServer(t *testing.T) {
 		}
 	})
 	t.Run("events out", func(t *testing.T) { r.subscribe(t) })
+	t.Run("plain", func(t *testing.T) { plain(t, server, r.dir) })
 	t.Run("wrong token on events out", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -141,10 +142,8 @@ func (r *realStack) post(t *testing.T, path string, body any) any {
 
 // pendingRun makes a deployment and a run of it that a worker has claimed.
 func (r *realStack) pendingRun(t *testing.T) string {
-	flow := r.post(t, "/flows/", map[string]any{"name": "greet"}).(map[string]any)
-	deployment := r.post(t, "/deployments/", map[string]any{"name": "d", "flow_id": flow["id"], "path": r.dir, "entrypoint": "flow.py:greet"}).(map[string]any)
-	run := r.post(t, "/deployments/"+deployment["id"].(string)+"/create_flow_run", map[string]any{}).(map[string]any)
-	id := run["id"].(string)
+	t.Helper()
+	id := r.scheduledRun(t)
 	r.post(t, "/flow_runs/"+id+"/set_state", map[string]any{"state": map[string]any{"type": "PENDING", "name": "Pending"}})
 	return id
 }

@@ -141,8 +141,8 @@ locals {
         {
           Sid    = "TaskDefinitions"
           Effect = "Allow"
-          Action = ["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"]
-          # Wildcard: ECS authorises these three on no resource. What a registered
+          Action = ["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition"]
+          # Wildcard: ECS authorises these on no resource. What a registered
           # definition can do is bounded by RunTasks and PassRoles.
           Resource = "*"
         },

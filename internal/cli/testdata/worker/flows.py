@@ -19,3 +19,11 @@ def die():
 @flow
 def long():
     time.sleep(300)
+
+
+@flow(log_prints=True)
+def hold(file: str):
+    """Talks, and waits until somebody makes the file."""
+    while not os.path.exists(file):
+        print("still here, and that has to go somewhere")
+        time.sleep(0.2)
