@@ -54,10 +54,10 @@ test: check unit conformance-sample e2e ## All that must pass before a change: u
 
 .PHONY: check
 check: ## Formatting and vet
-	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance *.go); \
+	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance load *.go); \
 	 if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags e2e,conformance ./e2e/... ./conformance/...
+	$(GO) vet -tags e2e,conformance,load ./e2e/... ./conformance/... ./load/...
 
 .PHONY: tools
 tools: build
@@ -96,6 +96,10 @@ conformance: reference ## faber against the worker protocol, item by item, and a
 .PHONY: conformance-sample
 conformance-sample: reference
 	@CONFORMANCE_SELECTION=80/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call CHECKLIST,faber)
+
+.PHONY: load
+load: ## The worker under load: bursts, a shared account, events that get lost (about 15 min)
+	$(GO) test -tags load -count=1 -timeout 40m -v ./load/
 
 .PHONY: compare
 compare: reference ## The same items on Prefect's own worker; both columns go into docs/conformance.md

@@ -61,6 +61,7 @@ var rooms = []room{
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
 	{"internal/fake/fakeprefect", "", "a Prefect API on the wire: it must not agree with the code that it tests"},
 	{"internal/fake/relay", "", "between a worker and a real Prefect server, and nothing of either"},
+	{"load", "", "the worker and its launcher under load, all in one process"},
 	{"conformance/differential", "", "starts both workers as programs, and reads what they sent"},
 	{"conformance", "", "starts a worker as a program, and does not know whose"},
 }
@@ -69,7 +70,9 @@ var rooms = []room{
 var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay"}
 
 // testImports are what the tests of a room may import beyond its own line.
-var testImports = map[string]string{}
+var testImports = map[string]string{
+	"load": "ecs launch prefect worker", // it starts what the binary starts, beside fakes whose clocks it reads
+}
 
 func (r room) mayImport(other string, inTest bool) bool {
 	if slices.Contains(testRooms, other) {
@@ -269,7 +272,7 @@ func TestEveryDirectoryIsListed(t *testing.T) {
 	for _, pkg := range listPackages(t) {
 		listed[pkg.name()] = true
 	}
-	for _, root := range []string{"cmd", "e2e", "internal", "terraform"} {
+	for _, root := range []string{"cmd", "e2e", "internal", "load", "terraform"} {
 		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 			switch {
 			case err != nil:

@@ -150,6 +150,10 @@ func (l *Launcher) observations(ctx context.Context, b batch, arns []string, out
 		switch {
 		case found:
 			seen = append(seen, observe(handle, task))
+			l.rememberTags(task)
+			if phaseOf(task) == launch.PhaseStopped {
+				l.writers.put(arns[i], writerOf(task))
+			}
 			l.deregisterAfter(ctx, b.on, task)
 		case !failed || reason == "MISSING":
 			seen = append(seen, launch.Observation{Handle: handle, Phase: launch.PhaseMissing})

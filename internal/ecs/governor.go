@@ -38,7 +38,7 @@ type quota struct {
 // SQS sets standard queues no limit that counts here; its bucket keeps a mistake
 // from becoming a bill.
 var quotas = map[string]quota{
-	"RunTask":                      {api: "RunTask", rate: 19, burst: 4, floor: 0.25},
+	"RunTask":                      {api: "RunTask", rate: 19, burst: 3, floor: 0.25},
 	onDemand:                       {api: onDemand, rate: 19.5, burst: 95, floor: 0.5},
 	onSpot:                         {api: onSpot, rate: 19.5, burst: 95, floor: 0.5},
 	"RegisterTaskDefinition":       taskDefinitions,

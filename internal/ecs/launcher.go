@@ -63,6 +63,7 @@ type Options struct {
 	queueBackoff time.Duration // the first pause after an error of the queue
 	extendEvery  time.Duration // how often messages are held back while the worker is busy
 	patience     time.Duration // of a launch that waits for its turn
+	askTags      time.Duration // between two questions for tags
 }
 
 // Launcher launches ECS tasks. Make one with New.
@@ -83,6 +84,8 @@ type Launcher struct {
 	found      cache[origin]            // of tasks that Find met, by ARN
 	stopped    cache[ended]             // of tasks that are over, by ARN
 	ownMarks   cache[string]            // startedBy that users set, with the pool that was launched for
+	writers    cache[logWriter]         // of ended tasks, by ARN: their logs are asked for next
+	askedTags  atomic.Int64             // when tags were last asked for, in Unix nanoseconds
 
 	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
 	poolCredentials atomic.Pointer[credentials]    // nil when the pool has none
@@ -133,6 +136,7 @@ func New(o Options) (*Launcher, error) {
 	o.queueBackoff = cmp.Or(o.queueBackoff, firstQueueBackoff)
 	o.extendEvery = cmp.Or(o.extendEvery, extendEvery)
 	o.patience = cmp.Or(o.patience, launchPatience)
+	o.askTags = cmp.Or(o.askTags, askTagsEvery)
 	for name, arn := range map[string]string{"API key": o.SecretARN, "auth string": o.AuthStringSecretARN} {
 		if arn != "" && !isSecretARN(arn) {
 			return nil, fmt.Errorf("secret of the %s: %q is not the ARN of a Secrets Manager secret or SSM parameter", name, arn)
@@ -156,6 +160,7 @@ func New(o Options) (*Launcher, error) {
 		found:      cache[origin]{limit: maxTaskTags},
 		stopped:    cache[ended]{limit: maxTaskTags},
 		ownMarks:   cache[string]{limit: maxPlaces},
+		writers:    cache[logWriter]{limit: maxPlaces},
 		cancel:     cancel,
 	}
 	if o.Queue != "" {

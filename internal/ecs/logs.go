@@ -20,6 +20,13 @@ type logStream struct {
 	group, prefix, region, container string
 }
 
+// logWriter is what writes a task's log.
+type logWriter struct{ definition, container string }
+
+func writerOf(task types.Task) logWriter {
+	return logWriter{aws.ToString(task.TaskDefinitionArn), overriddenContainer(task)}
+}
+
 // maxLogEvents is the most that one GetLogEvents returns.
 const maxLogEvents = 10_000
 
@@ -61,17 +68,21 @@ func (l *Launcher) Tail(ctx context.Context, handle launch.Handle, limit int) ([
 
 // streamOf finds out where a task's container logs to.
 func (l *Launcher) streamOf(ctx context.Context, on *clients, cluster, arn string) (logStream, error) {
-	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{Cluster: aws.String(cluster), Tasks: []string{arn}})
-	if code := errorCode(err); code == "ClusterNotFoundException" || code == "InvalidParameterException" {
-		return logStream{}, nil
+	from, ok := l.writers.get(arn)
+	if !ok {
+		out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{Cluster: aws.String(cluster), Tasks: []string{arn}})
+		if code := errorCode(err); code == "ClusterNotFoundException" || code == "InvalidParameterException" {
+			return logStream{}, nil
+		}
+		if err != nil {
+			return logStream{}, fmt.Errorf("describe task %s: %w", arn, err)
+		}
+		if len(out.Tasks) == 0 {
+			return logStream{}, nil
+		}
+		from = writerOf(out.Tasks[0])
 	}
-	if err != nil {
-		return logStream{}, fmt.Errorf("describe task %s: %w", arn, err)
-	}
-	if len(out.Tasks) == 0 {
-		return logStream{}, nil
-	}
-	definition, container := aws.ToString(out.Tasks[0].TaskDefinitionArn), overriddenContainer(out.Tasks[0])
+	definition, container := from.definition, from.container
 	key := definition + " " + container
 	if known, ok := l.logOptions.get(key); ok {
 		return known, nil

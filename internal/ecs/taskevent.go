@@ -1,14 +1,10 @@
 package ecs
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/google/uuid"
 
 	"faber/internal/launch"
@@ -118,68 +114,4 @@ func (e *taskEvent) replica(labels map[string]string) *launch.Event {
 		replica.Pending = "ECS task is " + status + "."
 	}
 	return replica
-}
-
-// readTags finds the tags of the events' tasks: those that are not remembered
-// are asked for, a cluster at a time. A task that ECS does not know any more has
-// none. The error is for those that may be asked again.
-func (l *Launcher) readTags(ctx context.Context, events []taskEvent) (map[string]map[string]string, error) {
-	found := map[string]map[string]string{}
-	asked := map[*clients]map[string][]string{}
-	var problem error
-	for _, event := range events {
-		arn := event.Detail.TaskARN
-		if known, ok := l.tags.get(arn); ok {
-			found[arn] = known
-			continue
-		}
-		task, ok := parseTaskARN(arn)
-		if !ok {
-			continue
-		}
-		on, err := l.clientsFor(ctx, task)
-		if err != nil {
-			problem = err
-			continue
-		}
-		if asked[on] == nil {
-			asked[on] = map[string][]string{}
-		}
-		asked[on][event.Detail.ClusterARN] = append(asked[on][event.Detail.ClusterARN], arn)
-	}
-	for on, clusters := range asked {
-		for cluster, arns := range clusters {
-			if err := l.askTags(ctx, on, cluster, arns, found); err != nil {
-				problem = err
-			}
-		}
-	}
-	return found, problem
-}
-
-func (l *Launcher) askTags(ctx context.Context, on *clients, cluster string, arns []string, found map[string]map[string]string) error {
-	out, err := on.ecs.DescribeTasks(ctx, &awsecs.DescribeTasksInput{
-		Cluster: aws.String(cluster), Tasks: arns, Include: []types.TaskField{types.TaskFieldTags},
-	})
-	if err != nil && transient(err) {
-		return err
-	}
-	if err != nil {
-		l.logger.Debug("cannot read the tags of tasks", "cluster", cluster, "error", err)
-		return nil
-	}
-	for _, task := range out.Tasks {
-		tags := tagsOf(task.Tags)
-		found[aws.ToString(task.TaskArn)] = tags
-		l.tags.put(aws.ToString(task.TaskArn), tags)
-	}
-	return nil
-}
-
-func tagsOf(list []types.Tag) map[string]string {
-	tags := make(map[string]string, len(list))
-	for _, t := range list {
-		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	return tags
 }

@@ -164,14 +164,16 @@ func TestEventsWithoutAnID(t *testing.T) {
 	}
 }
 
+// A task that says who started it, and not what for.
 func TestEventsWaitForTags(t *testing.T) {
 	f := newFakeAWS(t)
 	task := launchedElsewhere(t, f)
+	silent := func(event map[string]any) { delete(fakeaws.Detail(event), "overrides") }
 	f.VisibilityTimeout(50 * time.Millisecond)
 	f.Fail("DescribeTasks", fakeaws.Fault{Status: 500, Code: "ServerException", Message: "x", Times: 3})
-	l := listen(t, f)
-	source := task.Tell("events")
-	if hint := nextHint(t, l); hint.Event != nil || hint.FlowRunID != testJob().FlowRunID {
+	l := listen(t, f, func(o *Options) { o.askTags = time.Millisecond })
+	source := task.Tell("events", silent)
+	if hint := nextHint(t, l); hint.Event != nil || !strings.HasSuffix(hint.PID, task.ARN) {
 		t.Errorf("without tags: %+v", hint)
 	}
 	if f.Queued("events") != 1 {
@@ -181,6 +183,35 @@ func TestEventsWaitForTags(t *testing.T) {
 		t.Errorf("with tags: %+v", hint)
 	}
 	f.WaitDeleted(t, 30*time.Second, 1, "events")
+}
+
+// Events come by the thousand; questions about their tasks must not.
+func TestEventsCostNoCallEach(t *testing.T) {
+	f := newFakeAWS(t)
+	var tasks []*fakeaws.Task
+	for _, run := range []string{"a", "b", "c"} {
+		tasks = append(tasks, launchedElsewhere(t, f, func(job *launch.Job) { job.ClaimID, job.Labels[tagFlowRunID] = run, run }))
+	}
+	l := listen(t, f)
+	for range 5 {
+		for _, task := range tasks {
+			task.Tell("events")
+			if hint := nextHint(t, l); hint.Event == nil || hint.FlowRunID != testJob().FlowRunID {
+				t.Errorf("hint %+v", hint)
+			}
+		}
+	}
+	f.WaitDeleted(t, 30*time.Second, 15, "events")
+	if got := len(f.Calls("DescribeTasks")); got != 1 {
+		t.Errorf("%d looks for fifteen events within seconds", got)
+	}
+	if _, err := l.Describe(t.Context(), []launch.Handle{{PID: tasks[2].Cluster + "::" + tasks[2].ARN}}); err != nil {
+		t.Fatal(err)
+	}
+	tasks[2].Tell("events")
+	if hint := nextHint(t, l); hint.Event == nil || hint.Event.Labels[tagClaim] != "c" {
+		t.Errorf("the event of a task that was described lacks its tags: %+v", hint.Event)
+	}
 }
 
 func TestADeletionThatFailedIsNoNewEvent(t *testing.T) {

@@ -159,7 +159,7 @@ type Job struct {
 	FlowID       string
 	DeploymentID string // "" for a run without a deployment
 	Pool         Pool
-	WorkQueue    string // name of the run's work queue, "" when it is not known
+	WorkQueue    string // tells the run's work queue from others; "" when it is not known
 	WorkerName   string
 	Attempt      Attempt
 

@@ -65,6 +65,7 @@ type FlowRun struct {
 	Name               string     `json:"name"`
 	FlowID             string     `json:"flow_id"`
 	DeploymentID       string     `json:"deployment_id"`
+	WorkQueueID        string     `json:"work_queue_id"`
 	WorkQueueName      string     `json:"work_queue_name"`
 	WorkPoolName       string     `json:"work_pool_name"`
 	Tags               []string   `json:"tags"`

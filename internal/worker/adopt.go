@@ -154,7 +154,7 @@ func (w *Worker) adopt(fetch, work context.Context, run prefect.FlowRun, live []
 		w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
 		return false, 0
 	}
-	claim, claimedBy, claimed := lastClaim(states)
+	claim, claimedBy, claimed := claimOf(run, states)
 	if !claimed {
 		return w.adoptForeign(fetch, work, run, live, owner), 0
 	}

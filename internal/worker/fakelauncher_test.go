@@ -26,6 +26,7 @@ type fakeLauncher struct {
 	calls    int
 	hints    chan launch.Hint
 	closed   bool
+	looks    [][]string // pids of each description
 	describe error
 	partly   bool                                 // describe fails for others than those that are asked for
 	launch   func(job launch.Job, call int) error // before a launch takes effect
@@ -102,6 +103,11 @@ func (f *fakeLauncher) Describe(_ context.Context, handles []launch.Handle) (see
 	if f.describe != nil && !f.partly {
 		return nil, f.describe
 	}
+	var pids []string
+	for _, h := range handles {
+		pids = append(pids, h.PID)
+	}
+	f.looks = append(f.looks, pids)
 	for _, h := range handles {
 		o, known := f.seen[h.PID]
 		if !known {
@@ -110,6 +116,13 @@ func (f *fakeLauncher) Describe(_ context.Context, handles []launch.Handle) (see
 		seen = append(seen, o)
 	}
 	return seen, f.describe
+}
+
+// described are the pids of each description so far.
+func (f *fakeLauncher) described() [][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.looks)
 }
 
 func (f *fakeLauncher) Place(launch.Job) string { return f.place }

@@ -31,6 +31,15 @@ func lastClaim(states []prefect.State) (claim prefect.State, owner string, ok bo
 	return current, owner, ok
 }
 
+// claimOf is lastClaim for a run that may be waiting for its next try in its own
+// process: it still stands under the claim that it ran under.
+func claimOf(run prefect.FlowRun, states []prefect.State) (claim prefect.State, owner string, ok bool) {
+	if n := len(states); n > 0 && states[n-1].Type == prefect.StateScheduled && run.RetriesInProcess() {
+		states = states[:n-1]
+	}
+	return lastClaim(states)
+}
+
 // past is what a run went through since it was last over: somebody who runs it
 // again by hand starts anew.
 type past struct {

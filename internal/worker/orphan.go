@@ -161,14 +161,6 @@ func (w *Worker) cancelOrphan(work context.Context, o orphan) bool {
 	return true
 }
 
-// historian is met by a launcher that knows of infrastructure that ended a while
-// ago.
-type historian interface {
-	// Stopped observes the ended infrastructure of flow runs of a pool, as far as it
-	// is still known. What is not known is left out.
-	Stopped(ctx context.Context, pool launch.Pool, flowRunIDs []string) ([]launch.Observation, error)
-}
-
 // adoptLost sees to a run whose infrastructure nobody knows: it never told where it
 // is, and it does not live. If its end is still known, that is reported. If not, a
 // run that is pending never began and goes back; one that is running is lost, once
@@ -192,7 +184,7 @@ func (w *Worker) adoptLost(fetch, work context.Context, o orphan) bool {
 }
 
 func (w *Worker) endedBefore(ctx context.Context, o orphan) (launch.Handle, bool) {
-	h, ok := w.launcher.(historian)
+	h, ok := w.launcher.(launch.Historian)
 	if !ok {
 		return launch.Handle{}, false
 	}

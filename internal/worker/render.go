@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +59,7 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	labels, labelNames := w.labels(s, pool, resolved)
 	job := launch.Job{
 		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,
-		DeploymentID: s.run.DeploymentID, Pool: pool, WorkQueue: s.run.WorkQueueName, WorkerName: w.name, Attempt: attempt,
+		DeploymentID: s.run.DeploymentID, Pool: pool, WorkQueue: cmp.Or(s.run.WorkQueueID, s.run.WorkQueueName), WorkerName: w.name, Attempt: attempt,
 		Configuration: resolved.Configuration, Document: resolved.Document, Command: resolved.Command,
 		Env: w.environment(s, resolved), Labels: labels, LabelNames: labelNames,
 		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },

@@ -50,7 +50,7 @@ func TestReports(t *testing.T) {
 				if tt.exit.Kind == launch.ExitClean {
 					w.after(selfReport)
 				}
-				w.after(time.Second)
+				w.after(2 * time.Second)
 				if got := w.api.last(id); got.Name != tt.want || !strings.HasPrefix(got.Message, tt.text) {
 					t.Errorf("last state %s %q", got.Name, got.Message)
 				}

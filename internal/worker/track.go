@@ -196,13 +196,18 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 	}
 }
 
-// hintLoop describes at once what the launcher hints at, and passes on the events
-// of the infrastructure that come with hints.
+// hintLoop passes on the events of the infrastructure that come with hints, and
+// describes early what the launcher hints at. A hint proves nothing, it may be late
+// or about a state that is over; and there are several for each run, so that at
+// scale they must not cost a description each: all that were hinted at since the
+// last early look are described together.
 func (w *Worker) hintLoop(ctx, work context.Context) {
 	hints := w.launcher.Hints()
 	if hints == nil {
 		return
 	}
+	early := earlySweep{due: map[*attempt]bool{}, done: make(chan struct{}, 1)}
+	defer early.wait()
 	for {
 		select {
 		case hint, open := <-hints:
@@ -211,9 +216,16 @@ func (w *Worker) hintLoop(ctx, work context.Context) {
 			}
 			batch := append([]launch.Hint{hint}, waiting(hints)...) // all that wait already
 			w.replicate(work, batch)
-			if hinted := w.attempts.where(hintedAt(batch)); len(hinted) > 0 {
-				_, _ = w.observe(ctx, work, hinted) // a sweep says it if it stays so
-			}
+			early.add(w.attempts.where(hintedAt(batch)))
+		case <-early.time():
+			hinted := early.begin()
+			go func() {
+				defer func() { early.done <- struct{}{} }()
+				_, err := w.observe(ctx, work, hinted) // a sweep says it if it stays so
+				w.metrics.round("early sweep", err)
+			}()
+		case <-early.done:
+			early.end()
 		case <-ctx.Done():
 			w.replicate(work, waiting(hints)) // nobody else gets these events
 			return

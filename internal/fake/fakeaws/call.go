@@ -17,6 +17,8 @@ type Call struct {
 	Header http.Header
 	At     time.Time
 	Host   string // the endpoint it was sent to
+	// Refused says that a fault or a quota answered it with an error.
+	Refused bool
 	// AccessKey, Region and Service stand in the signature.
 	AccessKey, Region, Service string
 

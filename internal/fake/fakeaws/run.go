@@ -119,6 +119,7 @@ func (s *Server) start(cluster string, d *Definition, request object) *Task {
 	s.tasks = append(s.tasks, task)
 	s.writeLog(d, task)
 	s.tell(task)
+	s.begin(task)
 	return task
 }
 

@@ -17,6 +17,7 @@
 package fakeaws
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -65,7 +66,11 @@ type Server struct {
 	visibility time.Duration // overrides all others; 0 does not
 
 	registrationTakes time.Duration
-	registeredAt      map[string]time.Time // by family: the latest one
+	registeredAt      map[string]time.Time  // by family: the latest one
+	quotas            map[string]*allowance // by operation
+	play              func(context.Context, *Task)
+	playing           context.Context
+	players           sync.WaitGroup
 }
 
 // operation performs a call. s.mu is held, but by receive.
@@ -87,7 +92,10 @@ func New(t testing.TB) *Server {
 		queues:   map[string]*queue{},
 
 		registeredAt: map[string]time.Time{},
+		quotas:       map[string]*allowance{},
 	}
+	playing, stopPlaying := context.WithCancel(context.Background())
+	s.playing = playing
 	s.operations = map[string]operation{
 		"RegisterTaskDefinition": s.register, "DeregisterTaskDefinition": s.deregister,
 		"DescribeTaskDefinition": s.describeDefinition, "ListTaskDefinitions": s.listDefinitions,
@@ -104,6 +112,8 @@ func New(t testing.TB) *Server {
 	t.Cleanup(func() {
 		s.http.CloseClientConnections()
 		s.http.Close()
+		stopPlaying()
+		s.players.Wait()
 	})
 	return s
 }
@@ -136,10 +146,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return // the caller has gone
 	}
 	s.mu.Lock()
+	fault := s.nextFault(call)
+	if fault == nil {
+		fault = s.throttle(call)
+	}
+	call.Refused = fault != nil && (fault.Code != "" || fault.Status != 0)
 	s.calls = append(s.calls, call)
 	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.calls)))
 	hook := s.hook
-	fault := s.nextFault(call)
 	s.wake()
 	s.mu.Unlock()
 	if hook != nil {

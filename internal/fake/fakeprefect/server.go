@@ -117,6 +117,29 @@ func (s *Server) Run(id string) (FlowRun, bool) {
 	return FlowRun{}, false
 }
 
+// Runs are all flow runs as they are now, the oldest first.
+func (s *Server) Runs() []FlowRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	runs := make([]FlowRun, len(s.runs))
+	for i, run := range s.runs {
+		runs[i] = *run
+	}
+	return runs
+}
+
+// Open counts the flow runs that are not over.
+func (s *Server) Open() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, run := range s.runs {
+		if !final(run.StateType) {
+			n++
+		}
+	}
+	return n
+}
+
 // States are the states that a run went through, the first one first.
 func (s *Server) States(runID string) []State {
 	s.mu.Lock()

@@ -1,0 +1,75 @@
+//go:build load
+
+package load
+
+import (
+	"testing"
+	"time"
+)
+
+// 500 runs are due at once, in an account with the quotas that AWS publishes.
+func TestBurstUnderPublishedQuotas(t *testing.T) {
+	const runs = 500
+	s := newStand(t)
+	s.aws.PublishedQuotas()
+	s.schedule(runs, func(int) time.Duration { return 0 })
+	s.work(5 * time.Minute)
+	took := time.Since(s.began)
+
+	o, calls := s.outcome(), s.aws.Calls("RunTask")
+	w := s.pulse.windows(calls, 5*time.Second, time.Second)
+	var figures table
+	figures.add("runs", "%d", runs)
+	figures.add("completed / crashed on the way / with two tasks", "%d / %d / %d", o.completed, o.crashes, o.doubled)
+	figures.add("all over after", "%.1f s", took.Seconds())
+	figures.add("calls of RunTask, throttled", "%d, %d", len(calls), refused(calls))
+	figures.add("RunTask in five seconds, after the first second", "%d to %d (%.1f to %.1f/s)", w.least, w.most, float64(w.least)/5, float64(w.most)/5)
+	figures.add("windows that were counted, of all", "%d, %d (in the others the machine stood still for %.1f s)", w.counted, w.all, s.pulse.stood().Seconds())
+	figures.add("longest time between two polls", "%.1f s", s.polls.longest().Seconds())
+	figures.add("DescribeTasks, throttled", "%d, %d", len(s.aws.Calls("DescribeTasks")), refused(s.aws.Calls("DescribeTasks")))
+	figures.add("RegisterTaskDefinition", "%d", len(s.aws.Calls("RegisterTaskDefinition")))
+	figures.print(t)
+
+	if o.completed != runs || o.crashes != 0 || o.doubled != 0 {
+		t.Errorf("of %d runs: %+v", runs, o)
+	}
+	if w.counted < 50 {
+		t.Errorf("this machine stands still too often to measure a rate: %d of %d windows count; run it on one that is less busy", w.counted, w.all)
+	} else if w.least < 18*5 || w.most > 20*5 {
+		t.Errorf("between %d and %d launches in five seconds, want 90 to 100", w.least, w.most)
+	}
+	if late := s.polls.longest(); late > 3*query {
+		t.Errorf("a poll came %s after the one before", late)
+	}
+}
+
+// Others use up most of the account's quota: 10 calls at once and 2 a second are
+// left, and nobody told the worker.
+func TestSharedAccount(t *testing.T) {
+	const runs = 300
+	s := newStand(t)
+	s.aws.PublishedQuotas()
+	s.aws.Quota("RunTask", 10, 2)
+	s.schedule(runs, func(int) time.Duration { return 0 })
+	s.work(10 * time.Minute)
+	took := time.Since(s.began)
+
+	o, calls := s.outcome(), s.aws.Calls("RunTask")
+	var figures table
+	figures.add("runs", "%d", runs)
+	figures.add("completed / crashed on the way / with two tasks", "%d / %d / %d", o.completed, o.crashes, o.doubled)
+	figures.add("all over after", "%.1f s (the quota alone takes %.1f s)", took.Seconds(), (runs-10)/2.0)
+	figures.add("calls of RunTask, wasted", "%d, %d (%.1f %%)", len(calls), refused(calls), 100*float64(refused(calls))/float64(len(calls)))
+	figures.add("longest time between two polls", "%.1f s", s.polls.longest().Seconds())
+	figures.print(t)
+
+	if o.completed != runs || o.crashes != 0 || o.doubled != 0 {
+		t.Errorf("of %d runs: %+v", runs, o)
+	}
+	if wasted := refused(calls); wasted > runs/5 {
+		t.Errorf("%d calls were wasted on %d runs", wasted, runs)
+	}
+	if late := s.polls.longest(); late > 3*query {
+		t.Errorf("a poll came %s after the one before", late)
+	}
+}
