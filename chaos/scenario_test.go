@@ -221,8 +221,8 @@ func parseScenario(data []byte) (*scenario, error) {
 	return &s, nil
 }
 
-// selectScenarios picks scenarios of so many seconds in all out of a selection
-// "seconds/seed"; an empty one is all, and a text without a slash is a part of names.
+// selectScenarios picks scenarios of so many seconds in all, as a selection
+// "seconds/seed" says; an empty one is all.
 func selectScenarios(all []*scenario, text string) ([]*scenario, error) {
 	if text == "" {
 		return all, nil
@@ -238,9 +238,11 @@ func selectScenarios(all []*scenario, text string) ([]*scenario, error) {
 	random := rand.New(rand.NewChaCha8(bytes))
 	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	var picked []*scenario
+	left := limit
 	for _, s := range shuffled {
-		if s.Seconds <= limit {
-			limit -= s.Seconds
+		// The selection is over when its longest one is: a long one is not for it.
+		if s.Seconds <= min(left, limit/4) {
+			left -= s.Seconds
 			picked = append(picked, s)
 		}
 	}
