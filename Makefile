@@ -54,10 +54,10 @@ test: check unit conformance-sample e2e ## All that must pass before a change: u
 
 .PHONY: check
 check: ## Formatting and vet
-	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance load *.go); \
+	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance load chaos *.go); \
 	 if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags e2e,conformance,load ./e2e/... ./conformance/... ./load/...
+	$(GO) vet -tags e2e,conformance,load,chaos ./e2e/... ./conformance/... ./load/... ./chaos/...
 
 .PHONY: tools
 tools: build
@@ -101,10 +101,33 @@ conformance-sample: reference
 load: ## The worker under load: bursts, a shared account, events that get lost (about 15 min)
 	$(GO) test -tags load -count=1 -timeout 40m -v ./load/
 
+# One worker, "faber", "python" or "stub", through the scenarios; the table comes last.
+SCENARIOS = CHAOS_WORKER=$(1) $(TEST_ENV) $(GO) test -tags chaos -count=1 -parallel $(CHAOS_PARALLEL) -timeout 60m ./chaos/
+CHAOS_PARALLEL ?= 7
+
+.PHONY: chaos
+chaos: reference ## Real worker processes killed, cut off, throttled and lied to, beside a real Prefect server: all scenarios, 3 seeds (at most 45 min)
+	@CHAOS_SEEDS=3 CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/faber.json $(call SCENARIOS,faber); \
+	 code=$$?; cat $(DEV)/chaos/faber.txt; exit $$code
+
+.PHONY: chaos-sample
+chaos-sample: reference
+	@CHAOS_SELECTION=330/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call SCENARIOS,faber)
+
 .PHONY: compare
-compare: reference ## The same items on Prefect's own worker; both columns go into docs/conformance.md
+compare: reference ## The same items and scenarios on Prefect's own worker; the tables go into docs/conformance.md and docs/chaos.md
 	@test -f $(DEV)/conformance/faber.json || $(MAKE) conformance
 	@CONFORMANCE_BESIDE=$(CURDIR)/$(DEV)/conformance/faber.json CONFORMANCE_TABLE=$(CURDIR)/docs/conformance.md $(call CHECKLIST,python)
+	@$(MAKE) compare-chaos
+
+# Most scenarios are lost by both others: their failures are what the table shows.
+.PHONY: compare-chaos
+compare-chaos: reference
+	@test -f $(DEV)/chaos/faber.json || $(MAKE) chaos
+	@-CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/stub.json $(call SCENARIOS,stub) >/dev/null
+	@-CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/python.json $(call SCENARIOS,python) >/dev/null
+	@$(TEST_ENV) CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/faber.json CHAOS_TABLE=$(CURDIR)/docs/chaos.md $(GO) test -tags chaos -count=1 -run '^$$' ./chaos/
+	@cat $(DEV)/chaos/python.txt $(DEV)/chaos/stub.txt
 
 .PHONY: fuzz
 fuzz: tools ## Job templates: 2,000 generated ones against Prefect's own resolution, then fuzzing (FUZZTIME, default 10m)

@@ -64,6 +64,7 @@ var rooms = []room{
 	{"load", "", "the worker and its launcher under load, all in one process"},
 	{"conformance/differential", "", "starts both workers as programs, and reads what they sent"},
 	{"conformance", "", "starts a worker as a program, and does not know whose"},
+	{"chaos", "", "starts a worker as a program, and breaks what is around it"},
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
@@ -71,6 +72,7 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
+	"chaos": "front front/awsfront front/prefectfront", // what spoils, holds and records
 	"load": "ecs launch prefect worker", // it starts what the binary starts, beside fakes whose clocks it reads
 }
 

@@ -37,6 +37,16 @@ func (s *Server) Definitions(family string) []Definition {
 	return out
 }
 
+// DefinitionOf is the body of the definition that a task was started from.
+func (s *Server) DefinitionOf(t *Task) map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.findDefinition(t.Definition); d != nil {
+		return plain(d.Body)
+	}
+	return nil
+}
+
 // Deregister makes all revisions of all families inactive.
 func (s *Server) Deregister() {
 	s.mu.Lock()

@@ -47,3 +47,10 @@ func (s *Server) WaitDeleted(t testing.TB, within time.Duration, n int, queue st
 	s.Wait(t, within, "messages are deleted from "+queue, func() bool { return len(s.Deleted(queue)) >= n })
 	return s.Deleted(queue)
 }
+
+// Changed is closed when something happens to the server.
+func (s *Server) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}

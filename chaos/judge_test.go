@@ -1,0 +1,436 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"faber/internal/front"
+)
+
+// settleTime is what every run has to be in order again at the default intervals: two
+// adoption sweeps and 15 s.
+const settleTime = 2*20*time.Second + 15*time.Second
+
+// judge waits for what must come, and then holds what was seen to what must be: of
+// this scenario, and of every one.
+func (p *play) judge() {
+	e := p.s.Expect
+	settled, final := time.Duration(e.Settled), time.Duration(e.Within)
+	if settled == 0 {
+		settled = settleTime
+	}
+	if final == 0 {
+		final = settled + 60*time.Second
+	}
+	p.awaitSettled(settled)
+	p.awaitFinal(final)
+	p.checkWorkers()
+	histories := map[string][]state{}
+	for _, r := range p.runs {
+		if !r.gone {
+			histories[r.id] = p.history(r.id)
+		}
+	}
+	for _, r := range p.runs {
+		p.checkTasks(r, histories[r.id])
+		p.checkHistory(r, histories[r.id])
+		p.checkTimes(r, histories[r.id])
+	}
+	p.checkLimits(histories)
+	p.checkSlots()
+	p.checkStops()
+	p.checkSayings(histories)
+	p.checkLive()
+	p.checkCalls()
+	p.checkRequests()
+	p.checkStray()
+	p.checkAbsent(histories)
+}
+
+// awaitSettled waits until every run has ended, runs with a live task, or is
+// scheduled again: with nobody's help.
+func (p *play) awaitSettled(limit time.Duration) {
+	var open []string
+	settled := p.until(time.Until(p.ended.Add(limit)), func() bool {
+		open = nil
+		runs := p.readRuns(ids(p.runs))
+		for _, r := range p.runs {
+			now, there := runs[r.id]
+			running := now.StateType == "RUNNING" && len(p.engine.live(r.id)) > 0
+			if there && !now.final() && !running && now.StateType != "SCHEDULED" && now.StateType != "PAUSED" {
+				open = append(open, fmt.Sprintf("%s is %s with %d live tasks", r.id, now.StateName, len(p.engine.live(r.id))))
+			}
+		}
+		return len(open) == 0
+	})
+	if !settled {
+		p.wrong("%s after the fault's end %d runs are stranded: %s", limit, len(open), cut(strings.Join(open, "; "), 400))
+	}
+}
+
+// awaitFinal waits until every run is in the state that it must end in, and stays
+// there for a little: what comes late may undo it.
+func (p *play) awaitFinal(limit time.Duration) {
+	var open []string
+	reached := func() bool {
+		open = nil
+		runs := p.readRuns(ids(p.runs))
+		for _, r := range p.runs {
+			now, there := runs[r.id]
+			is := now.StateType
+			if !there {
+				is = "gone"
+			}
+			want := p.finalOf(r)
+			if !slices.Contains(strings.Split(want, "|"), is) {
+				open = append(open, fmt.Sprintf("%s (%s) is %s, not %s: %q", r.id, r.deployment.spec.Name, now.StateName, want, cut(now.State.Message, 200)))
+			}
+		}
+		return len(open) == 0
+	}
+	if !p.until(time.Until(p.ended.Add(limit)), reached) {
+		p.wrong("%s after the last step %d of %d runs are not as they must end: %s", limit, len(open), len(p.runs), cut(strings.Join(open, "; "), 900))
+		return
+	}
+	p.pause(3 * time.Second)
+	if !reached() {
+		p.wrong("runs left the state that they ended in: %s", cut(strings.Join(open, "; "), 600))
+	}
+}
+
+func (p *play) finalOf(r *run) string {
+	want, ok := expected(p.s.Expect.Final, r)
+	switch {
+	case r.gone:
+		return "gone"
+	case !ok:
+		return "COMPLETED"
+	}
+	return want
+}
+
+// checkWorkers: no answer, no message and no run ends the process.
+func (p *play) checkWorkers() {
+	for _, w := range p.standing() {
+		if !w.alive() {
+			p.wrong("worker %s ended by itself with exit code %d", w.name, w.code)
+		}
+	}
+}
+
+// claimsOf are the times at which the run was claimed.
+func claimsOf(history []state) []time.Time {
+	var at []time.Time
+	for _, s := range history {
+		if s.Type == "PENDING" && s.Name == "Pending" {
+			at = append(at, s.Timestamp)
+		}
+	}
+	return at
+}
+
+// checkTasks: one task per claim, never two at once.
+func (p *play) checkTasks(r *run, history []state) {
+	lives, claims := p.engine.livesOf(r.id), claimsOf(history)
+	perClaim := map[int]int{}
+	for i, l := range lives {
+		if i > 0 {
+			if over := lives[i-1].over(); over.IsZero() || over.After(l.created) {
+				p.wrong("DOUBLED: run %s has task %d created at %s while task %d ended at %s", r.id, l.n, clock(l.created), l.n-1, clock(over))
+			}
+		}
+		claim := 0
+		for _, at := range claims {
+			if !at.After(l.created.Add(2 * time.Millisecond)) {
+				claim++
+			}
+		}
+		if perClaim[claim]++; perClaim[claim] > 1 {
+			p.wrong("DOUBLED: run %s has %d tasks under claim %d of %d", r.id, perClaim[claim], claim, len(claims))
+		}
+	}
+	if want, ok := expected(p.s.Expect.Tasks, r); ok && !inRange(len(lives), want) {
+		p.wrong("run %s had %d tasks, not %s", r.id, len(lives), want)
+	}
+}
+
+// inRange reads "2", "1-2" and "1-".
+func inRange(n int, text string) bool {
+	low, high, ranged := strings.Cut(text, "-")
+	from, err := strconv.Atoi(low)
+	if err != nil || n < from {
+		return false
+	}
+	if !ranged {
+		return n == from
+	}
+	to, err := strconv.Atoi(high)
+	return err != nil || n <= to
+}
+
+// checkHistory: user code never begins twice unless the run was scheduled again in
+// between, and nobody calls a run Crashed whose task lives.
+func (p *play) checkHistory(r *run, history []state) {
+	running, again := 0, true
+	for _, s := range history {
+		switch s.Type {
+		case "RUNNING":
+			if running++; !again {
+				p.wrong("DOUBLED: run %s began %d times without being scheduled in between", r.id, running)
+			}
+			again = false
+		case "SCHEDULED", "PAUSED":
+			again = true
+		case "CRASHED":
+			for _, l := range p.engine.livesOf(r.id) {
+				if slices.ContainsFunc(p.s.Expect.EndedAlive, r.is) {
+					break
+				}
+				if over := l.over(); l.created.Before(s.Timestamp) && (over.IsZero() || over.After(s.Timestamp)) {
+					p.wrong("FALSE CRASH: run %s was called Crashed at %s while its task %d lived until %s: %q", r.id, clock(s.Timestamp.Local()), l.n, clock(over), cut(s.Message, 200))
+				}
+			}
+		}
+	}
+	if n := p.codeBegan(r.id); r.deployment.spec.Flow != "" && n > running {
+		p.wrong("DOUBLED: the code of run %s began %d times, and the run was Running %d times", r.id, n, running)
+	}
+}
+
+func (p *play) checkTimes(r *run, history []state) {
+	lives := p.engine.livesOf(r.id)
+	if want, ok := expected(p.s.Expect.Starts, r); ok {
+		if len(lives) == 0 {
+			p.wrong("run %s never had a task", r.id)
+		} else if took := lives[0].created.Sub(r.scheduled); took > time.Duration(want) {
+			p.wrong("run %s had its first task %s after it was scheduled, not within %s", r.id, took.Round(100*time.Millisecond), time.Duration(want))
+		}
+	}
+	if want, ok := expected(p.s.Expect.Ends, r); ok && len(lives) > 0 && len(history) > 0 {
+		last := history[len(history)-1]
+		if took := last.Timestamp.Sub(lives[len(lives)-1].over()); took > time.Duration(want) {
+			p.wrong("run %s was %s only %s after its task had ended, not within %s", r.id, last, took.Round(100*time.Millisecond), time.Duration(want))
+		}
+	}
+}
+
+// checkLimits: never more runs of a deployment Running at once than its limit.
+func (p *play) checkLimits(histories map[string][]state) {
+	for _, d := range p.deployments {
+		if d.limit == 0 {
+			continue
+		}
+		type change struct {
+			at time.Time
+			by int
+		}
+		var changes []change
+		for _, r := range p.runs {
+			if r.deployment != d {
+				continue
+			}
+			before := ""
+			for _, s := range histories[r.id] {
+				is := s.Type == "RUNNING"
+				if was := before == "RUNNING"; is != was {
+					by := 1
+					if was {
+						by = -1
+					}
+					changes = append(changes, change{s.Timestamp, by})
+				}
+				before = s.Type
+			}
+		}
+		slices.SortFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+		n := 0
+		for _, c := range changes {
+			if n += c.by; n > d.limit {
+				p.wrong("%d runs of a deployment with limit %d were Running at %s", n, d.limit, clock(c.at.Local()))
+			}
+		}
+	}
+}
+
+// checkSlots: at the end nobody holds a slot.
+func (p *play) checkSlots() {
+	for _, d := range p.deployments {
+		if d.limit == 0 {
+			continue
+		}
+		var slots float64
+		if !p.until(15*time.Second, func() bool {
+			var now object
+			p.ask("GET", "/deployments/"+d.id, nil, &now)
+			slots, _ = dig(now, "global_concurrency_limit", "active_slots").(float64)
+			return slots == 0
+		}) {
+			p.wrong("%v slots of deployment %s are held though all its runs are over", slots, d.spec.Name)
+		}
+	}
+}
+
+// checkStops: only the tasks of runs that say so are stopped.
+func (p *play) checkStops() {
+	stopped := map[string]bool{}
+	for _, c := range p.aws.Ledger().Calls(front.Query{Operation: "StopTask"}) {
+		var asked struct {
+			Task string `json:"task"`
+		}
+		if json.Unmarshal(c.Request, &asked) != nil || c.Status == 0 || c.Status >= 400 {
+			continue
+		}
+		for _, l := range p.engine.all() {
+			if l.task.ARN != asked.Task && l.task.ID() != asked.Task {
+				continue
+			}
+			r := p.runOf(l.run)
+			switch {
+			case r == nil:
+				p.wrong("STOPPED: a task that is nobody's here, %s", asked.Task)
+			case !slices.ContainsFunc(slices.Concat(p.s.Expect.Stops, p.s.Expect.Stopped), r.is):
+				p.wrong("STOPPED: task %d of run %s of %s", l.n, r.id, r.deployment.spec.Name)
+			default:
+				stopped[r.id] = true
+			}
+		}
+	}
+	for _, name := range p.s.Expect.Stopped {
+		for _, r := range p.of(name) {
+			if !stopped[r.id] {
+				p.wrong("no task of run %s of %s was stopped", r.id, r.deployment.spec.Name)
+			}
+		}
+	}
+}
+
+func (p *play) checkSayings(histories map[string][]state) {
+	for _, say := range p.s.Expect.Says {
+		like, err := regexp.Compile(p.fill(say.Like))
+		if err != nil {
+			p.fatal("%v", err)
+		}
+		for _, r := range p.of(say.Of) {
+			if r.gone {
+				continue
+			}
+			said := func() bool {
+				if say.State == "log" {
+					return slices.ContainsFunc(p.logLines(r.id), like.MatchString)
+				}
+				return slices.ContainsFunc(histories[r.id], func(s state) bool {
+					return (say.State == "" || say.State == s.Name || say.State == s.Type) && like.MatchString(s.Message)
+				})
+			}
+			limit := time.Second
+			if say.State == "log" && !say.Not {
+				limit = 15 * time.Second // logs are written by and by
+			}
+			if p.until(limit, func() bool { return said() != say.Not }) {
+				continue
+			}
+			p.wrong("run %s of %s: %q in state %q: found is %t", r.id, r.deployment.spec.Name, say.Like, say.State, say.Not)
+		}
+	}
+}
+
+// checkLive: never more tasks at once than the limit.
+func (p *play) checkLive() {
+	if p.s.Expect.Live == 0 {
+		return
+	}
+	type change struct {
+		at time.Time
+		by int
+	}
+	var changes []change
+	for _, l := range p.engine.all() {
+		if p.runOf(l.run) == nil {
+			continue
+		}
+		changes = append(changes, change{l.created, 1})
+		if over := l.over(); !over.IsZero() {
+			changes = append(changes, change{over, -1})
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+	n, most := 0, 0
+	for _, c := range changes {
+		n += c.by
+		most = max(most, n)
+	}
+	if most > p.s.Expect.Live {
+		p.wrong("there were %d tasks at once, not at most %d", most, p.s.Expect.Live)
+	}
+}
+
+func (p *play) checkCalls() {
+	if limit := p.s.Expect.Definitions; limit > 0 {
+		if n := len(succeeded(p.aws.Ledger().Calls(front.Query{Operation: "RegisterTaskDefinition"}))); n > limit {
+			p.wrong("%d task definitions were registered, not at most %d", n, limit)
+		}
+	}
+	for _, bound := range p.s.Expect.Calls {
+		like := regexp.MustCompile(p.fill(bound.Request))
+		calls := p.front(bound.Front).Ledger().Calls(front.Query{Operation: bound.Operation, Status: bound.Status})
+		calls = slices.DeleteFunc(calls, func(c front.Call) bool { return !like.Match(c.Request) })
+		if n := len(calls); n < bound.Min || bound.Max != nil && n > *bound.Max {
+			p.wrong("there were %d calls of %s %s", n, bound.Operation, bound.Request)
+		}
+		for i := 1; i < len(calls) && bound.Gap > 0; i++ {
+			if gap := calls[i].Time.Sub(calls[i-1].Time); gap > time.Duration(bound.Gap) {
+				p.wrong("%s was not called for %s, until %s; at most %s is allowed", bound.Operation, gap.Round(100*time.Millisecond), clock(calls[i].Time.Local()), time.Duration(bound.Gap))
+			}
+		}
+	}
+}
+
+// succeeded are the calls that took effect and were answered.
+func succeeded(calls []front.Call) []front.Call {
+	return slices.DeleteFunc(calls, func(c front.Call) bool { return c.Status != 200 })
+}
+
+func (p *play) checkRequests() {
+	for _, shape := range p.s.Expect.Requests {
+		like := regexp.MustCompile(p.fill(shape.Like))
+		for _, r := range p.of(shape.Of) {
+			lives := p.engine.livesOf(r.id)
+			if len(lives) < shape.Task {
+				p.wrong("run %s had %d tasks, and no task %d", r.id, len(lives), shape.Task)
+				continue
+			}
+			data, err := json.Marshal(object{"request": lives[shape.Task-1].task.Request, "definition": p.cloud.DefinitionOf(lives[shape.Task-1].task)})
+			if err != nil || !like.Match(data) {
+				p.wrong("task %d of run %s does not look like %q: %s", shape.Task, r.id, shape.Like, cut(string(data), 300))
+			}
+		}
+	}
+}
+
+// checkStray: what is over has no live task.
+func (p *play) checkStray() {
+	var left []string
+	gone := p.until(20*time.Second, func() bool {
+		left = nil
+		runs := p.readRuns(ids(p.runs))
+		for _, r := range p.runs {
+			if slices.ContainsFunc(p.s.Expect.Stray, r.is) {
+				continue
+			}
+			if now, there := runs[r.id]; (!there || now.final()) && len(p.engine.live(r.id)) > 0 {
+				left = append(left, r.id)
+			}
+		}
+		return len(left) == 0
+	})
+	if !gone {
+		p.wrong("STRAY: %d runs are over and their tasks live: %s", len(left), strings.Join(left, ", "))
+	}
+}
