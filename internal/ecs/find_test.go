@@ -217,7 +217,7 @@ func TestStoppedTasks(t *testing.T) {
 	if seen := look("run-1"); len(seen) != 0 {
 		t.Errorf("seen in another pool: %v", seen)
 	}
-	f.Fail("ListTasks", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: 3})
+	f.Fail("ListTasks", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: throttledTries})
 	if _, err := l.Stopped(t.Context(), pool, []string{"run-1"}); err == nil {
 		t.Error("no error")
 	}

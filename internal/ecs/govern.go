@@ -23,9 +23,10 @@ var throttleCodes = []string{
 }
 
 // isThrottle reports whether AWS refused a call for coming too soon, under
-// whatever code.
+// whatever code. That somebody else registers a revision of the same family is no
+// matter of rates: whoever registers looks what the other has made.
 func isThrottle(err error) bool {
-	return err != nil && (slices.Contains(throttleCodes, errorCode(err)) || wrapsThrottle(err))
+	return err != nil && !concurrent(err) && (slices.Contains(throttleCodes, errorCode(err)) || wrapsThrottle(err))
 }
 
 type callerKey struct{}

@@ -43,7 +43,8 @@ var quotas = map[string]quota{
 	onSpot:                         {api: onSpot, rate: 19.5, burst: 95, floor: 0.5},
 	"RegisterTaskDefinition":       taskDefinitions,
 	"DeregisterTaskDefinition":     taskDefinitions,
-	"DescribeTaskDefinition":       {api: "DescribeTaskDefinition", rate: 19, burst: 45, floor: 0.5},
+	"DescribeTaskDefinition":       readDefinitions,
+	"ListTaskDefinitions":          readDefinitions,
 	"DescribeTasks":                {api: "DescribeTasks", rate: 14, burst: 60, floor: 1},
 	"ListTasks":                    {api: "ListTasks", rate: 5, burst: 30, floor: 0.5},
 	"StopTask":                     {api: "StopTask", rate: 20, burst: 40, floor: 0.5},
@@ -58,6 +59,7 @@ var quotas = map[string]quota{
 
 var (
 	taskDefinitions = quota{api: "RegisterTaskDefinition", rate: 0.97, burst: 19, floor: 0.2}
+	readDefinitions = quota{api: "DescribeTaskDefinition", rate: 19, burst: 45, floor: 0.5}
 	networkCalls    = quota{api: "EC2", rate: 10, burst: 20, floor: 0.5}
 	queueCalls      = quota{api: "SQS", rate: 100, burst: 200, floor: 1}
 )

@@ -179,8 +179,9 @@ func TestListingRevisionsDenied(t *testing.T) {
 		t.Errorf("%d revisions", n)
 	}
 	f.Heal("ListTaskDefinitions")
-	f.Fail("ListTaskDefinitions", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: 3})
-	mustFail(t, newLauncher(t, f), runOf(1, 3, family), launch.FailureRetry, "Rate exceeded")
+	f.Fail("ListTaskDefinitions", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: -1})
+	impatient := func(o *Options) { o.patience = 100 * time.Millisecond }
+	mustFail(t, newLauncher(t, f, impatient), runOf(1, 3, family), launch.FailureRetry, "Rate exceeded")
 }
 
 func TestARevisionIsTakenAwayByItsLastTask(t *testing.T) {
