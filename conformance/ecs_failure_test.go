@@ -50,7 +50,7 @@ func Test087NoCapacity(t *testing.T) {
 	e.cloud.Fail("RunTask", fakeaws.Fault{Answer: refusal})
 	run := e.run(e.variables(nil), nil)
 	back := e.waitState(run, "AwaitingRetry", time.Minute)
-	if back.Type != "SCHEDULED" || !strings.HasPrefix(back.Message, text) {
+	if back.Type != "SCHEDULED" || !strings.HasPrefix(back.Message, "waiting for capacity: "+text) {
 		t.Errorf("the run went back as %s: %q", back, back.Message)
 	}
 	refused := e.cloud.Calls("RunTask")[0]

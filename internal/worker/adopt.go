@@ -216,7 +216,7 @@ func (w *Worker) silenceOf(owner string) time.Duration {
 	if owner == "" || owner == w.name {
 		return 0
 	}
-	return w.peers.silence(owner, time.Now())
+	return w.peers.silence(owner)
 }
 
 // quickOwner is whose run it is as far as the run itself tells: the claimant while it
@@ -286,7 +286,7 @@ func (w *Worker) handleOf(run prefect.FlowRun, live []launch.Handle) (launch.Han
 	if run.InfrastructurePID == "" {
 		return launch.Handle{}, false
 	}
-	if w.launcher.Type() == "process" && (owner != w.name || labelOf(run, hostLabel) != w.opts.Host) {
+	if w.launcher.Type() == "process" && labelOf(run, hostLabel) != w.opts.Host {
 		// A process id means something on its own machine only: not finding it
 		// here says nothing about one that was started elsewhere.
 		return launch.Handle{}, false

@@ -80,7 +80,7 @@ func (w *Worker) onItsMachine(o orphan) bool {
 	if w.launcher.Type() != "process" || !o.launchedPerhaps() {
 		return true
 	}
-	return o.owner == w.name && labelOf(o.run, hostLabel) == w.opts.Host
+	return labelOf(o.run, hostLabel) == w.opts.Host
 }
 
 // adoptClaim goes on under a claim that its worker left. One that is too old to be

@@ -22,8 +22,9 @@ const (
 // a worker is silent is measured here, between two looks at its last heartbeat:
 // so no two clocks are compared.
 type peers struct {
-	mu    sync.Mutex
-	known map[string]beat
+	mu     sync.Mutex
+	known  map[string]beat
+	looked time.Time // when the server was asked last
 }
 
 // beat is the last heartbeat of a worker, and since when it is the last.
@@ -52,23 +53,21 @@ func (p *peers) note(workers []prefect.WorkerInfo, now time.Time) {
 		}
 		known[w.Name] = b
 	}
-	p.known = known
+	p.known, p.looked = known, now
 }
 
-// silence is how long it takes until the worker counts as gone if it stays
-// silent: 0 for one that does already.
-func (p *peers) silence(name string, now time.Time) time.Duration {
+// silence is how long it takes, from the last look on, until the worker counts as gone
+// if it stays silent: 0 for one that does already. Time in which nobody looked says
+// nothing of it.
+func (p *peers) silence(name string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, ok := p.known[name]
 	if !ok || !b.online {
 		return 0
 	}
-	return max(0, b.since.Add(silentBeats*b.interval+silentSlack).Sub(now))
+	return max(0, b.since.Add(silentBeats*b.interval+silentSlack).Sub(p.looked))
 }
-
-// gone reports whether what this worker began is for others to finish.
-func (p *peers) gone(name string) bool { return p.silence(name, time.Now()) == 0 }
 
 // lookAtPeers reads which workers live.
 func (w *Worker) lookAtPeers(ctx context.Context) error {

@@ -65,6 +65,10 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	case launch.ExitClean:
 		return w.reportSilence(work, a)
 	case launch.ExitStartFailure:
+		if a.exit.Permanent {
+			a.exit.Message = sentences(a.exit.Message, a.exit.Fix)
+			break
+		}
 		w.copyTail(work, a, run)
 		return w.giveBack(work, run, w.defeatOf(work, a, run, defeatStart)), nil
 	case launch.ExitInterrupted:
