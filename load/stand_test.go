@@ -5,7 +5,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -101,7 +100,7 @@ func (s *stand) work(within time.Duration) {
 	s.sweeps = &sweeps{Launcher: launcher}
 	w, err := worker.New(worker.Options{
 		API: client, Launcher: s.sweeps, Pool: pool, Name: "loaded", Metrics: s.registry,
-		Query: query, Prefetch: query, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+		Query: query, Prefetch: query,
 	})
 	if err != nil {
 		t.Fatal(err)

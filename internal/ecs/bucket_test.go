@@ -246,7 +246,7 @@ func TestWhoGivesUpKeepsItsPlace(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		_, err := b.take(t.Context(), caller{ticket: "first", until: time.Now().Add(5 * time.Second)})
+		_, err := b.take(t.Context(), caller{ticket: "first", since: time.Now(), until: time.Now().Add(5 * time.Second)})
 		var failure *launch.Failure
 		if !errors.As(err, &failure) || failure.Kind != launch.FailureRetry || !strings.Contains(failure.Message, "AWS limits RunTask") || !strings.Contains(failure.Message, "waiting for a turn, for 5s so far, beside 0 others") {
 			t.Fatalf("gave up with %v", err)
