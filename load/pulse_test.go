@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -54,10 +55,12 @@ func (p *pulse) stood(from, to time.Time) (sum time.Duration) {
 	return sum
 }
 
-// rates are those of the emptiest and the fullest window, in calls a second in
-// which the process ran, and how many windows were counted of all there were.
+// rates are those of the emptiest and the fullest window, in calls a second, and
+// how many windows were counted of all there were.
 type rates struct {
-	least, most  float64
+	least, most  float64 // as they were
+	atLeast      float64 // in the time in which the process ran
+	atMost       float64 // the time before which it stood still counted in
 	counted, all int
 }
 
@@ -67,7 +70,7 @@ type rates struct {
 // one, has calls too few or too many by as much. Where that is more than a fifth
 // nothing is said.
 func (p *pulse) windows(calls []fakeaws.Call, window, skip time.Duration) rates {
-	out := rates{least: float64(len(calls))}
+	out := rates{least: math.MaxFloat64, atLeast: math.MaxFloat64}
 	for i, call := range calls {
 		from, to := call.At, call.At.Add(window)
 		if from.Before(calls[0].At.Add(skip)) || to.After(calls[len(calls)-1].At) {
@@ -86,8 +89,9 @@ func (p *pulse) windows(calls []fakeaws.Call, window, skip time.Duration) rates 
 			}
 			n++
 		}
-		out.least = min(out.least, float64(n)/(window-stood).Seconds())
-		out.most = max(out.most, float64(n)/(window+stood).Seconds())
+		out.least, out.most = min(out.least, float64(n)/window.Seconds()), max(out.most, float64(n)/window.Seconds())
+		out.atLeast = min(out.atLeast, float64(n)/(window-stood).Seconds())
+		out.atMost = max(out.atMost, float64(n)/(window+stood).Seconds())
 	}
 	return out
 }

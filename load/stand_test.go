@@ -66,12 +66,16 @@ func newStand(t *testing.T) *stand {
 func (s *stand) schedule(n int, delay func(i int) time.Duration) {
 	now := time.Now()
 	for i := range n {
-		due := fakeprefect.Time{Time: now.Add(delay(i))}
-		id := s.deployed[i%len(s.deployed)]
-		s.prefect.AddRun(fakeprefect.FlowRun{
-			Name: fmt.Sprint("run-", i), FlowID: s.flow.ID, DeploymentID: &id, WorkPoolName: pool, NextScheduledStart: &due,
-		})
+		s.add(fmt.Sprint("run-", i), s.deployed[i%len(s.deployed)], now.Add(delay(i)))
 	}
+}
+
+// add makes a run, and returns its id.
+func (s *stand) add(name, deployment string, at time.Time) string {
+	due := fakeprefect.Time{Time: at}
+	return s.prefect.AddRun(fakeprefect.FlowRun{
+		Name: name, FlowID: s.flow.ID, DeploymentID: &deployment, WorkPoolName: pool, NextScheduledStart: &due,
+	}).ID
 }
 
 // serve answers the worker, and notes when it polled.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"faber/internal/fair"
 	"faber/internal/launch"
 )
 
@@ -36,8 +37,7 @@ type permit struct {
 
 // caller is who asks for a turn.
 type caller struct {
-	queue      string // those of different work queues take turns
-	deployment string // and those of different deployments within a queue
+	who fair.Who // those of different work queues and deployments take turns
 	// ticket keeps the place of a caller that gave up waiting and comes back.
 	ticket string
 	since  time.Time // since when it has been waiting for its turns, one after the other
@@ -80,7 +80,7 @@ func (b *bucket) take(ctx context.Context, c caller) (permit, error) {
 func (b *bucket) leave(w *waiter, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	others := b.line.waiting()
+	others := b.line.Len()
 	select {
 	case <-w.ready: // in the last moment
 		b.tokens++
@@ -146,15 +146,15 @@ func (b *bucket) refill() {
 func (b *bucket) serve() {
 	b.refill()
 	for b.tokens >= enough {
-		w := b.line.next()
-		if w == nil {
+		w, ok := b.line.Next()
+		if !ok {
 			return
 		}
 		b.tokens--
 		w.turn = permit{caller: w.caller, place: w.place, cuts: b.cuts}
 		close(w.ready)
 	}
-	if b.armed || b.line.waiting() == 0 {
+	if b.armed || b.line.Len() == 0 {
 		return
 	}
 	b.armed = true

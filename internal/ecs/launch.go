@@ -13,6 +13,7 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"faber/internal/fair"
 	"faber/internal/launch"
 )
 
@@ -34,7 +35,7 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	}
 	now := time.Now()
 	ctx = withCaller(ctx, caller{
-		queue: job.WorkQueue, deployment: job.DeploymentID, ticket: job.ClaimID, since: now, until: now.Add(l.options.patience),
+		who: fair.Who{Queue: job.WorkQueue, Deployment: job.DeploymentID}, ticket: job.ClaimID, since: now, until: now.Add(l.options.patience),
 	})
 	var tries outcome // of RunTask
 	handle, err := l.launch(ctx, c, job, &tries)

@@ -21,12 +21,10 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	tracked, polled := false, time.Now()
 	defer func() { w.dispatched(l, tracked) }()
 	w.announceSubmission(run.ID)
-	select {
-	case w.submits <- struct{}{}:
-		defer func() { <-w.submits }()
-	case <-fetch.Done():
+	if !w.submits.take(fetch, lineOf(run)) {
 		return
 	}
+	defer w.submits.giveBack()
 	deployment, ok := w.deploymentOf(work, run)
 	if !ok || fetch.Err() != nil {
 		return

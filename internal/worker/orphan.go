@@ -127,12 +127,10 @@ func (w *Worker) declineClaim(work context.Context, o orphan) bool {
 func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 	tracked := false
 	defer func() { w.dispatched(l, tracked) }()
-	select {
-	case w.submits <- struct{}{}:
-		defer func() { <-w.submits }()
-	case <-work.Done():
+	if !w.submits.take(work, lineOf(o.run)) {
 		return
 	}
+	defer w.submits.giveBack()
 	deployment, ok := w.deploymentOf(work, o.run)
 	if !ok {
 		return
