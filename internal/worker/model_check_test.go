@@ -282,7 +282,8 @@ func (w *modelWorld) room() bool {
 // quiet reports whether every run has come to its end, or waits for its user.
 func (w *modelWorld) quiet() bool {
 	for _, r := range w.server.runs {
-		if !r.deleted && !r.foreign && !r.StateType.Final() && r.StateType != prefect.StatePaused && r.told == "" {
+		waits := r.StateType == prefect.StatePaused || r.retryType == "in_process" && !r.ours
+		if !r.deleted && !r.foreign && !r.StateType.Final() && !waits && r.told == "" {
 			return false
 		}
 	}
