@@ -73,37 +73,62 @@ var (
 			Term:      rapid.SampledFrom([]string{"", "report", "reschedule"}).Draw(t, "term"),
 		}
 	})
-	drawFault = rapid.Custom(func(t *rapid.T) *modelFault {
-		return &modelFault{
-			Op: rapid.SampledFrom([]string{
-				"", "Launch", "SetFlowRunState/Pending", "SetFlowRunState/Submitting", "SetFlowRunState/AwaitingRetry", "SetFlowRunState/Crashed",
-				"SetFlowRunState/Cancelled", "SetFlowRunState", "SetInfrastructurePID", "SetLabels", "ReadFlowRun", "FlowRunStates", "ReadDeployment",
-				"GetScheduledFlowRuns", "FilterFlowRuns", "Workers", "Heartbeat", "Describe", "Find", "Stop", "RenewConcurrencyLease", "AllowReschedule",
-			}).Draw(t, "op"),
-			Run:   rapid.SampledFrom([]int{-1, -1, -1, 0, 1}).Draw(t, "of"),
-			Slot:  rapid.SampledFrom([]int{-1, -1, 0, 1}).Draw(t, "at"),
-			Skip:  rapid.SampledFrom([]int{0, 0, 0, 1, 2, 5}).Draw(t, "skip"),
-			Count: rapid.SampledFrom([]int{1, 1, 1, 2, 5, 12}).Draw(t, "count"),
-			How: rapid.SampledFrom([]modelHow{
-				modelFails, modelLost, modelLost, modelSlow, modelLate, modelHangs, modelKilled, modelKilled, modelDies, modelDies,
-			}).Draw(t, "how"),
-			For: rapid.SampledFrom([]time.Duration{second, 5 * second, 20 * second, 50 * second}).Draw(t, "for"),
+	// drawOps are the calls that a history spoils: few, so that it spoils them well.
+	drawOps = rapid.SliceOfN(rapid.SampledFrom([]string{
+		"", "Launch", "SetFlowRunState/Pending", "SetFlowRunState/Submitting", "SetFlowRunState/AwaitingRetry", "SetFlowRunState/Crashed",
+		"SetFlowRunState/Cancelled", "SetFlowRunState", "SetInfrastructurePID", "SetLabels", "ReadFlowRun", "FlowRunStates", "ReadDeployment",
+		"GetScheduledFlowRuns", "FilterFlowRuns", "Workers", "Heartbeat", "Describe", "Find", "Stop", "RenewConcurrencyLease", "AllowReschedule",
+	}), 1, 4)
+	// drawDeeds are what happens in a history besides runs and faults: few as well.
+	drawDeeds = rapid.SliceOfN(rapid.SampledFrom([]string{
+		"kill", "kill", "start", "start", "cancel", "cancel", "stop", "rename", "api down", "cloud down", "deaf", "delete", "again", "hide",
+		"hand-stop", "template", "undeploy", "foreign", "pause", "junk", "night", "rush",
+	}), 1, 8)
+	drawHistory = rapid.Custom(func(t *rapid.T) modelHistory {
+		action := drawAction(drawOps.Draw(t, "ops"), drawDeeds.Draw(t, "deeds"))
+		h := modelHistory{
+			Seed:        rapid.Uint64Range(1, 1000).Draw(t, "seed"),
+			Workers:     rapid.SampledFrom([]int{1, 2, 2, 3}).Draw(t, "workers"),
+			Limit:       rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "limit"),
+			SubmitLimit: rapid.SampledFrom([]int{64, 1, 1, 2}).Draw(t, "submit limit"),
+			Alone:       rapid.SampledFrom([]bool{false, false, false, false, true}).Draw(t, "alone"),
+			Janitor:     rapid.Bool().Draw(t, "janitor"),
+			Actions:     rapid.SliceOfN(action, 1, 24).Draw(t, "actions"),
 		}
+		if h.Alone {
+			h.confine()
+		}
+		return h
 	})
-	drawDo = rapid.SampledFrom([]string{
-		"run", "run", "run", "run", "run", "wait", "fault", "fault", "fault", "fault", "fault", "kill", "start", "start", "cancel", "stop", "rename",
-		"api down", "cloud down", "deaf", "delete", "again", "hide", "hand-stop", "template", "undeploy", "foreign",
-		"pause", "junk", "night",
-	})
-	drawAction = rapid.Custom(func(t *rapid.T) modelAction {
-		a := modelAction{Do: drawDo.Draw(t, "do"), I: rapid.IntRange(0, 3).Draw(t, "i")}
+)
+
+// drawFault draws a fault of one of some calls.
+func drawFault(t *rapid.T, ops []string) *modelFault {
+	return &modelFault{
+		Op:    rapid.SampledFrom(ops).Draw(t, "op"),
+		Run:   rapid.SampledFrom([]int{-1, -1, -1, 0, 1}).Draw(t, "of"),
+		Slot:  rapid.SampledFrom([]int{-1, -1, 0, 1}).Draw(t, "at"),
+		Skip:  rapid.SampledFrom([]int{0, 0, 0, 1, 2, 5}).Draw(t, "skip"),
+		Count: rapid.SampledFrom([]int{1, 1, 1, 2, 5, 12}).Draw(t, "count"),
+		How: rapid.SampledFrom([]modelHow{
+			modelFails, modelLost, modelLost, modelSlow, modelLate, modelHangs, modelKilled, modelKilled, modelDies, modelDies,
+		}).Draw(t, "how"),
+		For: rapid.SampledFrom([]time.Duration{second, 5 * second, 20 * second, 50 * second}).Draw(t, "for"),
+	}
+}
+
+// drawAction draws actions of some kinds.
+func drawAction(ops, deeds []string) *rapid.Generator[modelAction] {
+	do := rapid.SampledFrom(append([]string{"run", "run", "run", "wait", "fault", "fault"}, deeds...))
+	return rapid.Custom(func(t *rapid.T) modelAction {
+		a := modelAction{Do: do.Draw(t, "do"), I: rapid.IntRange(0, 3).Draw(t, "i")}
 		switch a.Do {
-		case "run":
+		case "run", "rush":
 			a.J = rapid.SampledFrom([]int{0, 0, 0, -1, 1, 2, 3, 4}).Draw(t, "deployment")
 			a.D = rapid.SampledFrom([]time.Duration{0, 0, 0, 8 * second, time.Minute}).Draw(t, "due in")
 			a.Plans = rapid.SliceOfN(drawPlan, 0, 3).Draw(t, "plans")
 		case "fault":
-			a.Fault = drawFault.Draw(t, "fault")
+			a.Fault = drawFault(t, ops)
 		case "api down", "cloud down", "deaf":
 			a.D = rapid.SampledFrom([]time.Duration{5 * second, 20 * second, 70 * second, 4 * time.Minute}).Draw(t, "for")
 		case "hide":
@@ -112,22 +137,7 @@ var (
 		a.Then = drawGap.Draw(t, "then")
 		return a
 	})
-	drawHistory = rapid.Custom(func(t *rapid.T) modelHistory {
-		h := modelHistory{
-			Seed:        rapid.Uint64Range(1, 1000).Draw(t, "seed"),
-			Workers:     rapid.SampledFrom([]int{1, 2, 2, 3}).Draw(t, "workers"),
-			Limit:       rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "limit"),
-			SubmitLimit: rapid.SampledFrom([]int{64, 64, 1, 2}).Draw(t, "submit limit"),
-			Alone:       rapid.SampledFrom([]bool{false, false, false, false, true}).Draw(t, "alone"),
-			Janitor:     rapid.Bool().Draw(t, "janitor"),
-			Actions:     rapid.SliceOfN(drawAction, 1, 24).Draw(t, "actions"),
-		}
-		if h.Alone {
-			h.confine()
-		}
-		return h
-	})
-)
+}
 
 // confine makes all trouble that of the first run.
 func (h *modelHistory) confine() {
@@ -187,6 +197,10 @@ func (w *modelWorld) do(a modelAction) {
 		w.server.setCluster([]string{"blue", "green"}[a.I%2])
 	case "run":
 		w.schedule(a)
+	case "rush":
+		for range 3 {
+			w.schedule(a)
+		}
 	default:
 		w.user(a)
 	}

@@ -126,6 +126,7 @@ func (a *modelAPI) SetInfrastructurePID(ctx context.Context, id string, pid *str
 
 func (a *modelAPI) SetLabels(ctx context.Context, id string, labels map[string]string) error {
 	return a.about(ctx, "SetLabels", id, func(r *modelRun) {
+		a.world.checkOwner(a.modelWorker, r)
 		for name, value := range labels {
 			r.labels[name] = value
 		}

@@ -26,6 +26,7 @@ const (
 	ruleOldClaim    = "launched under a claim that is over"
 	ruleOthers      = "a run waits for the trouble of another"
 	ruleSlotLost    = "a run lost its concurrency slot"
+	ruleTaken       = "a claim was taken from a living worker"
 	ruleRescheduled = "Scheduled again although its task is alive"
 )
 
@@ -73,6 +74,24 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
 	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning):
 		w.violate(ruleRescheduled, "%s has %s, %s", r.ID, live.pid, i)
+	}
+}
+
+// checkOwner looks whether a worker that does something under a claim is the one that
+// has it, or may take the other one for gone.
+func (w *modelWorld) checkOwner(i *modelWorker, r *modelRun) {
+	_, owner, claimed := lastClaim(r.states)
+	if !claimed || owner == i.name {
+		return
+	}
+	b := w.server.beats[owner]
+	if time.Since(b.at) > 2*b.every || time.Since(b.gap) < time.Minute {
+		return
+	}
+	for _, other := range w.incarnations {
+		if other.name == owner && other.alive() && time.Since(other.begun) > time.Minute {
+			w.violate(ruleTaken, "%s, by %s from %s", r.ID, i, owner)
+		}
 	}
 }
 
@@ -193,7 +212,7 @@ func (w *modelWorld) ill(r *modelRun) (rule string, within time.Duration) {
 	case r.StateType.Final(), r.StateType == prefect.StatePaused:
 		return "", 0
 	case r.StateType == prefect.StateScheduled && r.retryType == "in_process":
-		if live != nil {
+		if live != nil || !r.ours {
 			return "", 0
 		}
 		return ruleStranded, w.patience(r)
@@ -263,7 +282,8 @@ func (w *modelWorld) room() bool {
 // quiet reports whether every run has come to its end, or waits for its user.
 func (w *modelWorld) quiet() bool {
 	for _, r := range w.server.runs {
-		if !r.deleted && !r.foreign && !r.StateType.Final() && r.StateType != prefect.StatePaused && r.told == "" {
+		waits := r.StateType == prefect.StatePaused || r.retryType == "in_process" && !r.ours
+		if !r.deleted && !r.foreign && !r.StateType.Final() && !waits && r.told == "" {
 			return false
 		}
 	}

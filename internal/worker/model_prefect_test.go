@@ -65,6 +65,7 @@ type modelLease struct {
 type modelBeat struct {
 	at    time.Time
 	every time.Duration
+	gap   time.Time // when a beat came late for the last time
 }
 
 // Intervals of the server's services, and what it gives at first.
@@ -471,5 +472,11 @@ func (s *modelServer) beat(name string, every time.Duration) {
 	if _, known := s.beats[name]; !known {
 		s.names = append(s.names, name)
 	}
-	s.beats[name] = modelBeat{at: time.Now(), every: every}
+	b := s.beats[name]
+	now := time.Now()
+	if !b.at.IsZero() && now.Sub(b.at) > 2*every {
+		b.gap = now
+	}
+	b.at, b.every = now, every
+	s.beats[name] = b
 }
