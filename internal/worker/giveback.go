@@ -138,7 +138,9 @@ func (w *Worker) reschedule(ctx context.Context, run prefect.FlowRun, d defeat, 
 		}
 		return "refused"
 	}
-	w.returned.add(run.ID, at)
+	if w.opts.RunOnce { // nobody else asks
+		w.returned.add(run.ID, at)
+	}
 	w.logAs(d.logger(), run.ID, slog.LevelWarn, sentences(v.message, d.hint))
 	return "given_back_" + string(d.kind)
 }
