@@ -153,6 +153,9 @@ func (w *modelWorld) start(s *modelSlot) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.note("%s has ended", i)
+		if n := worker.panicked.Load(); n > 0 {
+			w.violate("a worker panicked", "%s: %d times", i, n)
+		}
 		if !i.dead && !i.stopping {
 			w.violate("a worker ended", "%s was not told to", i)
 		}
