@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ const (
 	beat = 10 * time.Millisecond
 	// standstill is a pause between two beats that says more about the machine than
 	// about the program: nothing in this process ran in time.
-	standstill = 100 * time.Millisecond
+	standstill = 30 * time.Millisecond
 )
 
 // pulse finds out when this process was kept from running. A rate that is measured
@@ -35,43 +36,49 @@ func (p *pulse) beat(ctx context.Context) {
 	}
 }
 
-// stood is for how long the process stood still.
-func (p *pulse) stood() (sum time.Duration) {
+// stood is for how long the process stood still between two moments.
+func (p *pulse) stood(from, to time.Time) (sum time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, pause := range p.pauses {
-		sum += pause[1].Sub(pause[0])
+		begin, end := pause[0], pause[1]
+		if begin.Before(from) {
+			begin = from
+		}
+		if end.After(to) {
+			end = to
+		}
+		if end.After(begin) {
+			sum += end.Sub(begin)
+		}
 	}
 	return sum
 }
 
-// still reports whether the process stood still between two moments.
-func (p *pulse) still(from, to time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, pause := range p.pauses {
-		if pause[0].Before(to) && pause[1].After(from) {
-			return true
-		}
-	}
-	return false
+// rates are those of the emptiest and the fullest window, in calls a second, and
+// how many windows were counted of all there were.
+type rates struct {
+	least, most  float64 // as they were
+	atLeast      float64 // in the time in which the process ran
+	atMost       float64 // the time before which it stood still counted in
+	counted, all int
 }
 
-// counts are those of the emptiest and the fullest window.
-type counts struct{ least, most, counted, all int }
-
 // windows counts the calls in every window that begins with one of them, skip
-// after the first or later, is over before the last one, and in which the process
-// ran all the time.
-func (p *pulse) windows(calls []fakeaws.Call, window, skip time.Duration) counts {
-	out := counts{least: len(calls)}
+// after the first or later, and is over before the last one. What came while the
+// process stood still came at its end: a window with a standstill, or right after
+// one, has calls too few or too many by as much. Where that is more than a fifth
+// nothing is said.
+func (p *pulse) windows(calls []fakeaws.Call, window, skip time.Duration) rates {
+	out := rates{least: math.MaxFloat64, atLeast: math.MaxFloat64}
 	for i, call := range calls {
 		from, to := call.At, call.At.Add(window)
 		if from.Before(calls[0].At.Add(skip)) || to.After(calls[len(calls)-1].At) {
 			continue
 		}
 		out.all++
-		if p.still(from.Add(-standstill), to) {
+		stood := p.stood(from.Add(-time.Second), to)
+		if stood > window/5 {
 			continue
 		}
 		out.counted++
@@ -82,7 +89,9 @@ func (p *pulse) windows(calls []fakeaws.Call, window, skip time.Duration) counts
 			}
 			n++
 		}
-		out.least, out.most = min(out.least, n), max(out.most, n)
+		out.least, out.most = min(out.least, float64(n)/window.Seconds()), max(out.most, float64(n)/window.Seconds())
+		out.atLeast = min(out.atLeast, float64(n)/(window-stood).Seconds())
+		out.atMost = max(out.atMost, float64(n)/(window+stood).Seconds())
 	}
 	return out
 }

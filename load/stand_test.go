@@ -5,7 +5,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -67,12 +66,16 @@ func newStand(t *testing.T) *stand {
 func (s *stand) schedule(n int, delay func(i int) time.Duration) {
 	now := time.Now()
 	for i := range n {
-		due := fakeprefect.Time{Time: now.Add(delay(i))}
-		id := s.deployed[i%len(s.deployed)]
-		s.prefect.AddRun(fakeprefect.FlowRun{
-			Name: fmt.Sprint("run-", i), FlowID: s.flow.ID, DeploymentID: &id, WorkPoolName: pool, NextScheduledStart: &due,
-		})
+		s.add(fmt.Sprint("run-", i), s.deployed[i%len(s.deployed)], now.Add(delay(i)))
 	}
+}
+
+// add makes a run, and returns its id.
+func (s *stand) add(name, deployment string, at time.Time) string {
+	due := fakeprefect.Time{Time: at}
+	return s.prefect.AddRun(fakeprefect.FlowRun{
+		Name: name, FlowID: s.flow.ID, DeploymentID: &deployment, WorkPoolName: pool, NextScheduledStart: &due,
+	}).ID
 }
 
 // serve answers the worker, and notes when it polled.
@@ -101,7 +104,7 @@ func (s *stand) work(within time.Duration) {
 	s.sweeps = &sweeps{Launcher: launcher}
 	w, err := worker.New(worker.Options{
 		API: client, Launcher: s.sweeps, Pool: pool, Name: "loaded", Metrics: s.registry,
-		Query: query, Prefetch: query, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+		Query: query, Prefetch: query,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"faber/internal/fair"
 	"faber/internal/launch"
 )
 
@@ -36,10 +37,10 @@ type permit struct {
 
 // caller is who asks for a turn.
 type caller struct {
-	queue      string // those of different work queues take turns
-	deployment string // and those of different deployments within a queue
+	who fair.Who // those of different work queues and deployments take turns
 	// ticket keeps the place of a caller that gave up waiting and comes back.
 	ticket string
+	since  time.Time // since when it has been waiting for its turns, one after the other
 	until  time.Time // when it gives up; zero is never
 }
 
@@ -69,17 +70,17 @@ func (b *bucket) take(ctx context.Context, c caller) (permit, error) {
 	b.metrics.waiting.WithLabelValues(b.quota.api).Inc()
 	defer b.metrics.waiting.WithLabelValues(b.quota.api).Dec()
 	if err := w.wait(ctx); err != nil {
-		return permit{}, b.leave(w, err, time.Since(began))
+		return permit{}, b.leave(w, err)
 	}
 	b.metrics.waited.WithLabelValues(b.quota.api).Observe(time.Since(began).Seconds())
 	return w.turn, nil
 }
 
 // leave takes out a caller that waits no longer, or gives its turn back.
-func (b *bucket) leave(w *waiter, err error, after time.Duration) error {
+func (b *bucket) leave(w *waiter, err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	others := b.line.waiting()
+	others := b.line.Len()
 	select {
 	case <-w.ready: // in the last moment
 		b.tokens++
@@ -95,7 +96,7 @@ func (b *bucket) leave(w *waiter, err error, after time.Duration) error {
 	return &launch.Failure{
 		Kind: launch.FailureRetry,
 		Message: fmt.Sprintf("AWS limits %s, to %.3g a second as it is now; waiting for a turn, for %s so far, beside %d others.",
-			b.quota.api, b.rate, after.Round(time.Second), others),
+			b.quota.api, b.rate, time.Since(w.since).Round(time.Second), others),
 		Hint: "The launch goes on by itself. If it takes too long: launch fewer runs at once, or ask AWS for a higher limit.",
 	}
 }
@@ -145,15 +146,15 @@ func (b *bucket) refill() {
 func (b *bucket) serve() {
 	b.refill()
 	for b.tokens >= enough {
-		w := b.line.next()
-		if w == nil {
+		w, ok := b.line.Next()
+		if !ok {
 			return
 		}
 		b.tokens--
 		w.turn = permit{caller: w.caller, place: w.place, cuts: b.cuts}
 		close(w.ready)
 	}
-	if b.armed || b.line.waiting() == 0 {
+	if b.armed || b.line.Len() == 0 {
 		return
 	}
 	b.armed = true

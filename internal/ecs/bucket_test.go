@@ -11,8 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
+	"faber/internal/fair"
 	"faber/internal/launch"
 )
 
@@ -193,7 +192,7 @@ func TestDeploymentsAndQueuesTakeTurns(t *testing.T) {
 		var all sync.WaitGroup
 		ask := func(queue, deployment string) {
 			all.Go(func() {
-				if _, err := b.take(t.Context(), caller{queue: queue, deployment: deployment}); err != nil {
+				if _, err := b.take(t.Context(), caller{who: fair.Who{Queue: queue, Deployment: deployment}}); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
@@ -246,7 +245,7 @@ func TestWhoGivesUpKeepsItsPlace(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		_, err := b.take(t.Context(), caller{ticket: "first", until: time.Now().Add(5 * time.Second)})
+		_, err := b.take(t.Context(), caller{ticket: "first", since: time.Now(), until: time.Now().Add(5 * time.Second)})
 		var failure *launch.Failure
 		if !errors.As(err, &failure) || failure.Kind != launch.FailureRetry || !strings.Contains(failure.Message, "AWS limits RunTask") || !strings.Contains(failure.Message, "waiting for a turn, for 5s so far, beside 0 others") {
 			t.Fatalf("gave up with %v", err)
@@ -258,8 +257,8 @@ func TestWhoGivesUpKeepsItsPlace(t *testing.T) {
 		if got := strings.Join(served, " "); got != "first second third" {
 			t.Errorf("served %s", got)
 		}
-		if len(b.line.kept) != 0 || b.line.waiting() != 0 {
-			t.Errorf("left behind: %d places, %d waiting", len(b.line.kept), b.line.waiting())
+		if len(b.line.kept) != 0 || b.line.Len() != 0 {
+			t.Errorf("left behind: %d places, %d waiting", len(b.line.kept), b.line.Len())
 		}
 	})
 }
@@ -286,45 +285,6 @@ func TestATurnThatNobodyTakesGoesToTheNext(t *testing.T) {
 		all.Wait()
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("the one that was left waited for %s", took)
-		}
-	})
-}
-
-// TestTheLineLosesNobody holds the line to its promises whatever comes and goes.
-func TestTheLineLosesNobody(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var line waitingLine
-		var inside []*waiter
-		name := rapid.SampledFrom([]string{"a", "b", "c"})
-		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			switch rapid.IntRange(0, 3).Draw(t, "step") {
-			case 0, 1:
-				c := caller{queue: name.Draw(t, "queue"), deployment: name.Draw(t, "deployment"), ticket: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(t, "ticket")}
-				inside = append(inside, line.join(c))
-			case 2:
-				if len(inside) > 0 {
-					at := rapid.IntRange(0, len(inside)-1).Draw(t, "who")
-					line.leave(inside[at])
-					inside = slices.Delete(inside, at, at+1)
-				}
-			case 3:
-				w := line.next()
-				at := slices.Index(inside, w)
-				if w == nil && len(inside) > 0 || w != nil && at < 0 {
-					t.Fatalf("%d wait, and it is the turn of %v", len(inside), w)
-				}
-				for _, other := range inside {
-					if w != nil && other.queue == w.queue && other.deployment == w.deployment && other.place < w.place {
-						t.Fatalf("place %d was passed over for %d", other.place, w.place)
-					}
-				}
-				if w != nil {
-					inside = slices.Delete(inside, at, at+1)
-				}
-			}
-			if line.waiting() != len(inside) {
-				t.Fatalf("%d wait, the line counts %d", len(inside), line.waiting())
-			}
 		}
 	})
 }

@@ -18,13 +18,11 @@ const throttledTries = 4
 
 // isThrottle reports whether AWS refused a call for coming too soon, under
 // whatever code: an EC2 API that answers "Rate exceeded" to ECS comes as an
-// InvalidParameterException about a subnet.
+// InvalidParameterException about a subnet. That somebody else registers a revision of
+// the same family is no matter of rates: whoever registers looks what the other has
+// made.
 func isThrottle(err error) bool {
-	if err == nil || errorCode(err) == "" {
-		return false
-	}
-	said := causeOf(err, nil, "").Cause
-	return said == cause.RateLimited || said == cause.RegistrationConflict
+	return err != nil && errorCode(err) != "" && causeOf(err, nil, "").Cause == cause.RateLimited
 }
 
 type callerKey struct{}

@@ -100,13 +100,13 @@ func TestLaunchTellsWhatItWaitsFor(t *testing.T) {
 func TestThrottlingThatDoesNotEnd(t *testing.T) {
 	f := newFakeAWS(t)
 	f.Fail("RunTask", fakeaws.Fault{Code: "ThrottlingException", Message: "Rate exceeded", Times: -1})
-	l := newLauncher(t, f, func(o *Options) { o.patience = 300 * time.Millisecond })
+	l := newLauncher(t, f, func(o *Options) { o.patience = 2 * time.Second })
 	_, err := l.Launch(t.Context(), testJob())
 	var failure *launch.Failure
 	if !errors.As(err, &failure) || failure.Kind != launch.FailureRetry {
 		t.Fatalf("launch gave %v", err)
 	}
-	if calls := len(f.Bodies("RunTask")); calls < 2 || calls > 6 {
+	if calls := len(f.Bodies("RunTask")); calls < 2 || calls > 12 {
 		t.Errorf("%d calls of RunTask", calls)
 	}
 	f.Heal("RunTask")

@@ -13,6 +13,7 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"faber/internal/fair"
 	"faber/internal/launch"
 )
 
@@ -32,8 +33,9 @@ func (l *Launcher) Launch(ctx context.Context, job launch.Job) (launch.Handle, e
 	if err != nil {
 		return launch.Handle{}, &launch.Failure{Kind: launch.FailurePermanent, Message: err.Error(), Hint: "Correct the job variables.", Err: err}
 	}
+	now := time.Now()
 	ctx = withCaller(ctx, caller{
-		queue: job.WorkQueue, deployment: job.DeploymentID, ticket: job.ClaimID, until: time.Now().Add(l.options.patience),
+		who: fair.Who{Queue: job.WorkQueue, Deployment: job.DeploymentID}, ticket: job.ClaimID, since: now, until: now.Add(l.options.patience),
 	})
 	var tries outcome // of RunTask
 	handle, err := l.launch(ctx, c, job, &tries)
@@ -189,6 +191,9 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 	if err != nil {
 		return launch.Handle{}, fmt.Errorf("encode the request: %w", err)
 	}
+	tags := tagsOf(input.Tags)
+	l.asked.put(job.FlowRunID, tags)
+	defer l.asked.forget(func(run string, _ map[string]string) bool { return run == job.FlowRunID })
 	out, err := on.ecs.RunTask(tries.watching(ctx), input, sending(body))
 	var conflict *types.ConflictException
 	if errors.As(err, &conflict) && len(conflict.ResourceIds) > 0 {
@@ -204,7 +209,7 @@ func (l *Launcher) runTask(ctx context.Context, on *clients, c *configuration, j
 	if mark := aws.ToString(input.StartedBy); mark != startedBy(job.Pool.ID) {
 		l.ownMarks.put(mark, job.Pool.ID)
 	}
-	l.tags.put(aws.ToString(out.Tasks[0].TaskArn), tagsOf(input.Tags))
+	l.tags.put(aws.ToString(out.Tasks[0].TaskArn), tags)
 	job.Log(slog.LevelInfo, fmt.Sprintf("Created ECS task '%s'", aws.ToString(out.Tasks[0].TaskArn)))
 	return handle, nil
 }

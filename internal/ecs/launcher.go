@@ -85,6 +85,7 @@ type Launcher struct {
 	stopped    cache[ended]             // of tasks that are over, by ARN
 	ownMarks   cache[string]            // startedBy that users set, with the pool that was launched for
 	writers    cache[logWriter]         // of ended tasks, by ARN: their logs are asked for next
+	asked      cache[map[string]string] // tags of tasks that ECS is just asked for, by flow run
 	askedTags  atomic.Int64             // when tags were last asked for, in Unix nanoseconds
 
 	template        atomic.Pointer[map[string]any] // the pool's job_configuration, with its placeholders
@@ -157,6 +158,7 @@ func New(o Options) (*Launcher, error) {
 		places:     cache[place]{limit: maxPlaces},
 		logOptions: cache[logStream]{limit: maxDefinitions},
 		tags:       cache[map[string]string]{limit: maxTaskTags},
+		asked:      cache[map[string]string]{limit: maxPlaces},
 		found:      cache[origin]{limit: maxTaskTags},
 		stopped:    cache[ended]{limit: maxTaskTags},
 		ownMarks:   cache[string]{limit: maxPlaces},

@@ -84,6 +84,28 @@ func TestOwnTasksNeedNoLook(t *testing.T) {
 	}
 }
 
+// The first event of a task may overtake the answer to RunTask.
+func TestOwnTasksNeedNoLookEvenBeforeTheyAreKnown(t *testing.T) {
+	f := newFakeAWS(t)
+	f.AddQueue("events")
+	f.EventsTo("events")
+	f.Script("", fakeaws.Script{Hold: true})
+	answer := make(chan struct{})
+	l := newLauncher(t, f, func(o *Options) { o.Queue = "events" })
+	f.Fail("RunTask", fakeaws.Fault{Lost: true, Times: 2}) // the effect comes first, the answer with the third try
+	go func() {
+		defer close(answer)
+		_, _ = l.Launch(t.Context(), testJob())
+	}()
+	if hint := nextHint(t, l); hint.Event == nil || hint.Event.Labels[tagClaim] != testJob().ClaimID {
+		t.Errorf("hint %+v", hint)
+	}
+	<-answer
+	if got := f.Calls("DescribeTasks"); len(got) != 0 {
+		t.Errorf("%d looks at a task that is just launched", len(got))
+	}
+}
+
 func TestTagsOfABatchAreReadAtOnce(t *testing.T) {
 	f := newFakeAWS(t)
 	var bodies []string

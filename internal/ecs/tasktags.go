@@ -23,8 +23,9 @@ func (l *Launcher) mayAskTags() bool {
 	return now-last >= int64(l.options.askTags) && l.askedTags.CompareAndSwap(last, now)
 }
 
-// readTags finds the tags of the events' tasks. Those that this worker launched or
-// described are remembered. The others are asked for, a cluster at a time, if it is
+// readTags finds the tags of the events' tasks. Those that this worker launches,
+// launched or described are remembered: the first event of a task may come before
+// ECS's answer. The others are asked for, a cluster at a time, if it is
 // time for that; where they cannot be had, an event that names its flow run must do
 // with what it tells. The error is for events that do not, and come again. A task
 // that ECS does not know any more has no tags.
@@ -32,7 +33,11 @@ func (l *Launcher) readTags(ctx context.Context, events []taskEvent) (map[string
 	found := map[string]map[string]string{}
 	var unknown []taskEvent
 	for _, event := range events {
-		if known, ok := l.tags.get(event.Detail.TaskARN); ok {
+		known, ok := l.tags.get(event.Detail.TaskARN)
+		if !ok {
+			known, ok = l.asked.get(event.ownLabels()[tagFlowRunID])
+		}
+		if ok {
 			found[event.Detail.TaskARN] = known
 		} else {
 			unknown = append(unknown, event)

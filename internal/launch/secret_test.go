@@ -32,7 +32,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if strings.Contains(out.String(), "hunter2") {
 		t.Error(out.String())
 	}
-	if got := fmt.Sprint(EnvVar{"A", "b"}, EnvVar{"DB_PASSWORD", ""}); got != "A=b DB_PASSWORD=" {
+	if got := fmt.Sprint(EnvVar{Name: "A", Value: "b"}, EnvVar{Name: "DB_PASSWORD"}); got != "A=b DB_PASSWORD=" {
 		t.Errorf("%q", got)
 	}
 }

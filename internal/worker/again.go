@@ -44,7 +44,7 @@ func (w *Worker) policyOfAttempt(ctx context.Context, a *attempt, run prefect.Fl
 // away: a flow that gets SIGTERM calls it a crash, unless it was told to leave the
 // verdict to the worker. Then it is launched again, if it was still this attempt's.
 func (w *Worker) endedByInterruption(ctx context.Context, a *attempt, run prefect.FlowRun) bool {
-	if a.exit.Kind != launch.ExitInterrupted || run.StateType != prefect.StateCrashed || run.State == nil {
+	if a.exit.Kind != launch.ExitInterrupted || run.StateType != prefect.StateCrashed || run.StateName == timedOut || run.State == nil {
 		return false
 	}
 	told := run.State.Timestamp

@@ -21,13 +21,11 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	tracked, polled := false, time.Now()
 	defer func() { w.dispatched(l, tracked) }()
 	w.announceSubmission(run.ID)
-	select {
-	case w.submits <- struct{}{}:
-		defer func() { <-w.submits }()
-	case <-fetch.Done():
+	if !w.submits.take(fetch, lineOf(run)) {
 		return
 	}
-	deployment, ok := w.deploymentOf(work, run)
+	defer w.submits.giveBack()
+	deployment, ok := w.deploymentOf(work, run, asPolled(run))
 	if !ok || fetch.Err() != nil {
 		return
 	}
@@ -80,8 +78,9 @@ func (w *Worker) announceSubmission(flowRunID string) {
 }
 
 // deploymentOf reads the run's deployment; nil for a run without one. A run
-// whose deployment is gone cannot be run and is cancelled, as Prefect does.
-func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefect.Deployment, bool) {
+// whose deployment is gone cannot be run and is cancelled, as Prefect does, if by its
+// states it still waits for that.
+func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still func([]prefect.State) bool) (*prefect.Deployment, bool) {
 	if run.DeploymentID == "" {
 		return nil, true
 	}
@@ -92,6 +91,9 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun) (*prefec
 	})
 	switch {
 	case errors.Is(err, prefect.ErrNotFound):
+		if states, err := w.statesOf(ctx, run.ID); err != nil || !still(states) {
+			return nil, false
+		}
 		w.log.Error(fmt.Sprintf("Deployment %s no longer exists. Flow run %s will not be submitted for execution", run.DeploymentID, run.ID))
 		w.forceCancelled(ctx, run.ID, fmt.Sprintf("Deployment %s no longer exists, cancelled run.", run.DeploymentID))
 		return nil, false

@@ -281,8 +281,8 @@ func (w *modelWorld) checkSlots(i *modelWorker) {
 	s.mu.Lock()
 	held, counted := len(s.held), s.counted
 	s.mu.Unlock()
-	if held != 0 || counted != 0 || len(i.worker.submits) != 0 || len(i.worker.attempts.all()) != 0 {
-		w.violate(ruleSlots, "%s holds %d, counts %d, submits %d, tracks %d", i, held, counted, len(i.worker.submits), len(i.worker.attempts.all()))
+	if held != 0 || counted != 0 || i.worker.submits.inUse() != 0 || len(i.worker.attempts.all()) != 0 {
+		w.violate(ruleSlots, "%s holds %d, counts %d, submits %d, tracks %d", i, held, counted, i.worker.submits.inUse(), len(i.worker.attempts.all()))
 	}
 }
 

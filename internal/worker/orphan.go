@@ -35,6 +35,11 @@ type orphan struct {
 
 func (o orphan) last() prefect.State { return o.states[len(o.states)-1] }
 
+// untouched reports by the run's states whether it still is as it was found.
+func (o orphan) untouched(states []prefect.State) bool {
+	return len(states) > 0 && states[len(states)-1].ID == o.last().ID
+}
+
 // launchedPerhaps reports whether the claim came as far as a launch.
 func (o orphan) launchedPerhaps() bool { return o.last().ID != o.claim.ID }
 
@@ -85,12 +90,15 @@ func (w *Worker) adoptClaim(fetch, work context.Context, o orphan) (ours bool, w
 	if wait = ownClaimAge - since(o.last()); o.owner == w.name && wait > 0 {
 		return true, wait
 	}
-	if o.launchedPerhaps() && since(o.claim) > claimProof {
+	switch old := since(o.claim) > claimProof; {
+	case old && o.launchedPerhaps():
 		return w.adoptLost(fetch, work, o), 0
+	case old:
+		return w.declineClaim(work, o, defeatLost), 0
 	}
 	l, full := w.slots.acquire(o.run.ID)
 	if full {
-		return w.declineClaim(work, o), 0
+		return w.declineClaim(work, o, defeatEvicted), 0
 	}
 	if l == nil {
 		return true, 0
@@ -100,9 +108,9 @@ func (w *Worker) adoptClaim(fetch, work context.Context, o orphan) (ours bool, w
 	return true, 0
 }
 
-// declineClaim gives a claim back that there is no slot for, as soon as it is
-// certain that nothing was launched for it.
-func (w *Worker) declineClaim(work context.Context, o orphan) bool {
+// declineClaim gives a claim back that is too old, or that there is no slot for, as
+// soon as it is certain that nothing was launched for it.
+func (w *Worker) declineClaim(work context.Context, o orphan, kind defeatKind) bool {
 	if o.launchedPerhaps() && since(o.last()) < placePatience {
 		return false
 	}
@@ -113,10 +121,9 @@ func (w *Worker) declineClaim(work context.Context, o orphan) bool {
 	l.uncount()
 	w.dispatches.Go(func() {
 		defer w.dispatched(l, false)
-		last := o.last().ID
 		w.giveBack(work, o.run, defeat{
-			kind: defeatEvicted, cause: fmt.Sprintf("Worker '%s', which had claimed the flow run, is gone.", o.owner),
-			still: func(states []prefect.State) bool { return len(states) > 0 && states[len(states)-1].ID == last },
+			kind: kind, cause: fmt.Sprintf("Worker '%s', which had claimed the flow run, is gone.", o.owner),
+			still: o.untouched,
 		})
 	})
 	return true
@@ -127,13 +134,11 @@ func (w *Worker) declineClaim(work context.Context, o orphan) bool {
 func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 	tracked := false
 	defer func() { w.dispatched(l, tracked) }()
-	select {
-	case w.submits <- struct{}{}:
-		defer func() { <-w.submits }()
-	case <-work.Done():
+	if !w.submits.take(work, lineOf(o.run)) {
 		return
 	}
-	deployment, ok := w.deploymentOf(work, o.run)
+	defer w.submits.giveBack()
+	deployment, ok := w.deploymentOf(work, o.run, o.untouched)
 	if !ok {
 		return
 	}

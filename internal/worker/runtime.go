@@ -11,6 +11,8 @@ import (
 )
 
 const (
+	// timedOut is the name of the state of a run that had its time.
+	timedOut        = "TimedOut"
 	runtimeLoopName = "watch over run times"
 	runtimeTick     = 2 * time.Second
 	// quickEvery is how often a loop is expected to come round that looks more often
@@ -81,7 +83,7 @@ func (w *Worker) overdue(ctx context.Context, a *attempt, now time.Time) (bool, 
 func (w *Worker) endOverdue(work context.Context, a *attempt) {
 	message := fmt.Sprintf("The flow run ran for longer than its max_runtime of %s; its infrastructure was stopped.", a.maxRuntime)
 	result, err := w.propose(work, a.run.ID, proposal{
-		state: prefect.State{Type: prefect.StateCrashed, Name: "TimedOut", Message: message},
+		state: prefect.State{Type: prefect.StateCrashed, Name: timedOut, Message: message},
 		still: standing(a.handle.ClaimID),
 	})
 	if err != nil || result.Status != prefect.StatusAccept {

@@ -98,9 +98,9 @@ type Worker struct {
 	// recovered says that the API answers again.
 	recovered chan struct{}
 	moved     chan struct{} // the pool is another one of the same name
-	submits   chan struct{} // tokens of SubmitLimit
-	cancels   chan string   // ids of flow runs in work that are being cancelled
-	told      chan string   // ids of flow runs whose infrastructure another worker tells of
+	submits   submits
+	cancels   chan string // ids of flow runs in work that are being cancelled
+	told      chan string // ids of flow runs whose infrastructure another worker tells of
 	// unlaunched are flow runs that were cancelled between claim and launch.
 	unlaunched idSet
 	// evicted are flow runs that lost their concurrency slot before they ran.
@@ -140,7 +140,7 @@ func New(o Options) (*Worker, error) {
 		wake:      make(chan struct{}, 1),
 		recovered: make(chan struct{}, 1),
 		moved:     make(chan struct{}, 1),
-		submits:   make(chan struct{}, o.SubmitLimit),
+		submits:   submits{limit: o.SubmitLimit},
 		cancels:   make(chan string, 256),
 		told:      make(chan string, 1024),
 	}
