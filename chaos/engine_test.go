@@ -357,14 +357,22 @@ func finalState(typ string) object {
 	return object{"type": typ, "name": typ[:1] + lower(typ[1:])}
 }
 
-// propose proposes a state, with patience, as the engine does. The code is what it
-// exits with if it may not go on.
+// propose proposes a state, with patience, as the engine does: it waits when it is
+// told to. The code is what it exits with if it may not go on.
 func (l *life) propose(state object) (answer, int) {
-	said, err := l.e.p.client.propose(l.e.ctx, l.run, state)
-	if err != nil {
-		return answer{}, 1 // the run is gone
+	for {
+		said, err := l.e.p.client.propose(l.e.ctx, l.run, state)
+		if err != nil {
+			return answer{}, 1 // the run is gone
+		}
+		if said.Status != "WAIT" {
+			return said, 0
+		}
+		delay, _ := said.Details["delay_seconds"].(float64)
+		if !l.wait(time.Duration(delay * float64(time.Second))) {
+			return said, sigterm
+		}
 	}
-	return said, 0
 }
 
 // terminated is what happens at SIGTERM, as the task's environment says.

@@ -156,7 +156,7 @@ func (p *play) conclude() {
 func (p *play) build() {
 	p.server = p.findServer()
 	p.client = newClient(p.server.url)
-	p.pool = fmt.Sprintf("%s-%d-%06x", p.s.Name, p.seed, rand.N(1<<24))
+	p.pool = fmt.Sprintf("c-%s-%d-%06x", p.s.Name, p.seed, rand.N(1<<24))
 	p.buildCloud()
 	p.buildPrefect()
 	p.engine = newEngine(p)
