@@ -22,6 +22,11 @@ const (
 	stopTimeout = 6 * time.Second
 	sigterm     = 143
 	sigkill     = 137
+	// startTime is how long it takes from RunTask to RUNNING, bootTime from there until
+	// Python has loaded Prefect: less than anybody has seen, and enough for the order
+	// of things to be that of real ones.
+	startTime = 3 * time.Second
+	bootTime  = 1500 * time.Millisecond
 )
 
 // An engine plays the tasks: what Fargate does with them, and what `prefect flow-run
@@ -169,7 +174,7 @@ func (l *life) live() {
 	l.e.tell(l.task)
 	start := time.Duration(l.stint.Start)
 	if start == 0 {
-		start = time.Second
+		start = startTime
 	}
 	l.wait(start / 2)
 	if !l.told() {
@@ -293,11 +298,23 @@ func (l *life) execute() int {
 	}
 	work := time.Duration(l.stint.Work)
 	if work == 0 {
-		work = time.Second
+		work = 2 * time.Second
+	}
+	if !l.wait(bootTime) {
+		return sigterm
 	}
 	if l.stint.Early {
-		l.wait(work)
 		return l.stint.Exit
+	}
+	// What the command looks at before it starts its engine.
+	switch run, err := l.read(); {
+	case err != nil:
+		return 1 // the run is gone
+	case run.StateType == "CANCELLING":
+		_, _ = l.propose(object{"type": "CANCELLED", "name": "Cancelled", "message": "Flow run was cancelled before execution started."})
+		return 0
+	case run.StateType == "CANCELLED":
+		return 0
 	}
 	running, code := l.propose(object{"type": "RUNNING", "name": "Running"})
 	if running.Status != "ACCEPT" {
@@ -340,14 +357,22 @@ func finalState(typ string) object {
 	return object{"type": typ, "name": typ[:1] + lower(typ[1:])}
 }
 
-// propose proposes a state, with patience, as the engine does. The code is what it
-// exits with if it may not go on.
+// propose proposes a state, with patience, as the engine does: it waits when it is
+// told to. The code is what it exits with if it may not go on.
 func (l *life) propose(state object) (answer, int) {
-	said, err := l.e.p.client.propose(l.e.ctx, l.run, state)
-	if err != nil {
-		return answer{}, 1 // the run is gone
+	for {
+		said, err := l.e.p.client.propose(l.e.ctx, l.run, state)
+		if err != nil {
+			return answer{}, 1 // the run is gone
+		}
+		if said.Status != "WAIT" {
+			return said, 0
+		}
+		delay, _ := said.Details["delay_seconds"].(float64)
+		if !l.wait(time.Duration(delay * float64(time.Second))) {
+			return said, sigterm
+		}
 	}
-	return said, 0
 }
 
 // terminated is what happens at SIGTERM, as the task's environment says.
@@ -388,7 +413,7 @@ func (l *life) renew(id string, done <-chan struct{}) {
 	for {
 		select {
 		case <-tick.C:
-			_, _ = l.e.p.client.once(l.e.ctx, http.MethodPost, "/v2/concurrency_limits/leases/"+id+"/renew", object{"lease_duration": 60})
+			_, _ = l.e.p.client.once(l.e.ctx, http.MethodPost, "/v2/concurrency_limits/leases/"+id+"/renew", object{"lease_duration": 300})
 		case <-done:
 			return
 		case <-l.e.ctx.Done():

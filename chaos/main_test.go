@@ -135,6 +135,7 @@ func number(variable string, standard uint64) (uint64, error) {
 func TestChaos(t *testing.T) {
 	for _, s := range suite.scenarios {
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
 			for _, seed := range suite.seeds {
 				t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { perform(t, s, seed) })
 			}

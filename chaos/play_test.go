@@ -144,13 +144,19 @@ func (p *play) conclude() {
 		v.Reasons = []string{"the test failed without a finding: see its log"}
 	}
 	verdicts.add(v)
+	if dir := os.Getenv("CHAOS_SHOW"); dir != "" {
+		if f, err := os.OpenFile(dir+"/progress", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+			_, _ = fmt.Fprintf(f, "%s %s seed %d passed %t after %.0f s: %s\n", time.Now().Format("15:04:05"), v.Scenario, v.Seed, v.Passed, v.Seconds, cut(strings.Join(v.Reasons, " | "), 400))
+			_ = f.Close()
+		}
+	}
 }
 
 // build sets the stage: the servers, the pool, the deployments. No worker yet.
 func (p *play) build() {
 	p.server = p.findServer()
 	p.client = newClient(p.server.url)
-	p.pool = fmt.Sprintf("%s-%d-%06x", p.s.Name, p.seed, rand.N(1<<24))
+	p.pool = fmt.Sprintf("c-%s-%d-%06x", p.s.Name, p.seed, rand.N(1<<24))
 	p.buildCloud()
 	p.buildPrefect()
 	p.engine = newEngine(p)

@@ -64,8 +64,8 @@ type deploymentSpec struct {
 // A stint is how one task of a run lives. The first of a run's tasks takes the first
 // stint, and so on; the last serves all others.
 type stint struct {
-	Start  duration `json:"start,omitzero"` // from RunTask until it is RUNNING; 1 s if none
-	Work   duration `json:"work,omitzero"`  // how long the flow works; 1 s if none
+	Start  duration `json:"start,omitzero"` // from RunTask until it is RUNNING; 3 s if none
+	Work   duration `json:"work,omitzero"`  // how long the flow works; 2 s if none
 	Never  bool     `json:"never,omitempty"`
 	Silent bool     `json:"silent,omitempty"` // it ends without telling Prefect
 	Early  bool     `json:"early,omitempty"`  // it ends before it asks Prefect for anything
