@@ -193,7 +193,7 @@ func (w *Worker) runsIn(ctx context.Context, poolID string, state map[string]any
 // a run that is somebody else's, and after how long that may be otherwise.
 func (w *Worker) adopt(fetch, work context.Context, o orphan, live []launch.Handle, searched bool) (ours bool, wait time.Duration) {
 	if !o.claimed {
-		return w.adoptForeign(fetch, work, o.run, live), 0
+		return w.adoptForeign(fetch, work, o, live), 0
 	}
 	if handle, ok := handleOfClaim(live, o.claim.ID); ok {
 		return w.adoptInfrastructure(fetch, work, o.run, named(handle, o.run)), 0
@@ -204,7 +204,7 @@ func (w *Worker) adopt(fetch, work context.Context, o orphan, live []launch.Hand
 	case searched:
 		return w.adoptOrphan(fetch, work, o)
 	case o.run.InfrastructurePID != "" && o.run.StateType != prefect.StatePending:
-		return w.adoptForeign(fetch, work, o.run, nil), 0
+		return w.adoptForeign(fetch, work, o, nil), 0
 	default:
 		return false, 0 // what lives cannot be told from what does not
 	}
@@ -255,12 +255,15 @@ func named(h launch.Handle, run prefect.FlowRun) launch.Handle {
 // adoptForeign tracks the infrastructure of a run that no worker of faber's has
 // claimed, when its own worker is gone. What another kind of worker does between
 // Pending and launch, nobody can know: that is left alone.
-func (w *Worker) adoptForeign(fetch, work context.Context, run prefect.FlowRun, live []launch.Handle) bool {
-	handle, ok := w.handleOf(run, live)
+func (w *Worker) adoptForeign(fetch, work context.Context, o orphan, live []launch.Handle) bool {
+	handle, ok := w.handleOf(o.run, live)
+	if at := o.pendingSince(); len(live) == 0 && !at.IsZero() {
+		handle.StartedAt = at // a run that is due again, or cancelled, may have it from long ago
+	}
 	if !ok || handle.WorkerName == "" || w.silenceOf(handle.WorkerName) > 0 {
 		return false
 	}
-	return w.adoptInfrastructure(fetch, work, run, handle)
+	return w.adoptInfrastructure(fetch, work, o.run, handle)
 }
 
 // handleOf picks the infrastructure of a run: what was found alive, the one the

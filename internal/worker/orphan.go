@@ -40,6 +40,17 @@ func (o orphan) untouched(states []prefect.State) bool {
 	return len(states) > 0 && states[len(states)-1].ID == o.last().ID
 }
 
+// pendingSince is when the run was last claimed by whatever worker, zero when it
+// never was.
+func (o orphan) pendingSince() (at time.Time) {
+	for _, s := range o.states {
+		if s.Type == prefect.StatePending && s.Name == "Pending" && s.Timestamp != nil {
+			at = *s.Timestamp
+		}
+	}
+	return at
+}
+
 // launchedPerhaps reports whether the claim came as far as a launch.
 func (o orphan) launchedPerhaps() bool { return o.last().ID != o.claim.ID }
 
