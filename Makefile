@@ -50,7 +50,7 @@ recording: build ## Record `make demo` as docs/demo.cast and draw docs/demo.svg 
 ##@ Tests
 
 .PHONY: test
-test: check unit conformance-sample e2e ## All that must pass before a change: unit, property, race, end to end (at most 15 min)
+test: check unit conformance-sample chaos-sample e2e ## All that must pass before a change: unit, property, race, end to end (at most 15 min)
 
 .PHONY: check
 check: ## Formatting and vet
