@@ -41,15 +41,17 @@ func is(path, value string) func(leaves) bool {
 	return func(python leaves) bool { return python.at(path) == value }
 }
 
-// onSpot tells that Python's body may get capacity that is taken away again, and
-// that nobody says what the flow run's process is to do then.
+// onSpot tells that Python's body may get capacity that is taken away again, for a
+// run that can come back through the poll, which takes a deployment, and that
+// nobody says what the run's process is to do then.
 func onSpot(python leaves) bool {
-	spot, said := false, false
+	spot, said, deployed := false, false, false
 	for path, value := range python {
+		deployed = deployed || strings.HasSuffix(path, "[name=PREFECT__DEPLOYMENT_ID].value")
 		spot = spot || strings.HasPrefix(path, "$.capacityProviderStrategy[") && value == quote("FARGATE_SPOT")
 		said = said || strings.HasSuffix(path, "[name=PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR].value")
 	}
-	return spot && !said
+	return spot && !said && deployed
 }
 
 // about reports whether the rule is about a leaf.

@@ -75,10 +75,10 @@ func (l *Launcher) fitOverrides(c *configuration, job launch.Job, b *built) (*bu
 func (c *configuration) overridesFit(job launch.Job, b *built) error {
 	request, err := c.buildRequest(job, b.as("", false))
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	if _, err := decodeRequest(request); err != nil { // brings it to the form that is sent
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	return checkOverrides(request)
 }

@@ -78,7 +78,7 @@ func (l *Launcher) findOrRegister(ctx context.Context, on *clients, c *configura
 		}
 		last = err
 		longest := min(time.Duration(try)*registerPause, l.options.maxBackoff)
-		pause(ctx, longest/2+rand.N(longest/2+1)) //nolint:gosec // it is to keep workers apart
+		pause(ctx, longest/2+rand.N(longest/2+1))
 	}
 }
 

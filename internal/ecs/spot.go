@@ -18,13 +18,13 @@ const (
 	relinquish = "relinquish"
 )
 
-// usesSpot reports whether a request may get capacity that is taken away again.
-// Without a launch type and a strategy the cluster's default decides, and nobody
-// here knows it.
-func usesSpot(request map[string]any) bool {
+// usesSpot reports whether a request may get capacity of Fargate that is taken away
+// again. Without a launch type and a strategy the cluster's default decides, and
+// nobody here knows it.
+func usesSpot(request map[string]any, d *definition) bool {
 	strategy := objects(request["capacityProviderStrategy"])
 	if len(strategy) == 0 {
-		return empty(request["launchType"])
+		return empty(request["launchType"]) && slices.Contains(d.compatibilities, fargate)
 	}
 	return namesSpot(strategy)
 }
@@ -64,7 +64,7 @@ func (c *configuration) attemptNotes(job launch.Job, d *definition) []string {
 // yieldOnSpot has the flow run's own process leave it to the worker what becomes
 // of the run when its capacity is taken away; the user's word goes first.
 func yieldOnSpot(request, orchestration map[string]any, job launch.Job, d *definition) {
-	if !job.Attempt.Rescheduled || !usesSpot(request) || d.sets(stringField(orchestration, "name"), envSigterm) {
+	if !job.Attempt.Rescheduled || !usesSpot(request, d) || d.sets(stringField(orchestration, "name"), envSigterm) {
 		return
 	}
 	environment, _ := orchestration["environment"].([]any)

@@ -18,9 +18,14 @@ func TestSpotLaunches(t *testing.T) {
 		}
 		return set(list, "task_run_request", "capacityProviderStrategy")
 	}
-	clusters := func(c map[string]any) {
-		set([]any{"EC2"}, "task_definition", "requiresCompatibilities")(c)
-		set("", "task_run_request", "launchType")(c)
+	clusters := func(kinds ...any) func(map[string]any) {
+		return func(c map[string]any) {
+			set(kinds, "task_definition", "requiresCompatibilities")(c)
+			set("awsvpc", "task_definition", "networkMode")(c)
+			set("1024", "task_definition", "cpu")(c)
+			set("2048", "task_definition", "memory")(c)
+			set("", "task_run_request", "launchType")(c)
+		}
 	}
 	templated := set([]any{map[string]any{"environment": []any{map[string]any{"name": envSigterm, "value": "reschedule"}}}}, "task_run_request", "overrides", "containerOverrides")
 	defined := set([]any{map[string]any{"name": "prefect", "environment": []any{map[string]any{"name": envSigterm, "value": "crash"}}}}, "task_definition", "containerDefinitions")
@@ -38,14 +43,15 @@ func TestSpotLaunches(t *testing.T) {
 		{"on demand", again, nil, nil, "", []any{"FARGATE", nil}},
 		{"one Spot among others", again, []func(map[string]any){strategy("FARGATE", "FARGATE_SPOT")}, nil, "relinquish", []any{nil, spots("FARGATE", "FARGATE_SPOT")}},
 		{"a strategy without Spot", again, []func(map[string]any){strategy("FARGATE", "mine")}, nil, "", []any{nil, spots("FARGATE", "mine")}},
-		{"the cluster decides", again, []func(map[string]any){clusters}, nil, "relinquish", []any{nil, nil}},
+		{"the cluster decides", again, []func(map[string]any){clusters("EC2", "FARGATE")}, nil, "relinquish", []any{nil, nil}},
+		{"the cluster decides, and Fargate is out of the question", again, []func(map[string]any){clusters("EC2")}, nil, "", []any{nil, nil}},
 		{"the job sets it", again, []func(map[string]any){spot}, []launch.EnvVar{{Name: envSigterm, Value: ""}}, "=", []any{nil, spots("FARGATE_SPOT")}},
 		{"the template sets it", again, []func(map[string]any){spot, templated}, nil, "reschedule", []any{nil, spots("FARGATE_SPOT")}},
 		{"the definition sets it", again, []func(map[string]any){spot, defined}, nil, "", []any{nil, spots("FARGATE_SPOT")}},
 		{"the last", last, []func(map[string]any){spot}, nil, "", []any{"FARGATE", nil}},
 		{"the last of a strategy", last, []func(map[string]any){strategy("FARGATE", "FARGATE_SPOT")}, nil, "", []any{"FARGATE", nil}},
 		{"the last, elsewhere", last, []func(map[string]any){strategy("mine")}, nil, "", []any{nil, spots("mine")}},
-		{"the last, and the cluster decides", last, []func(map[string]any){clusters}, nil, "", []any{nil, nil}},
+		{"the last, and the cluster decides", last, []func(map[string]any){clusters("EC2", "FARGATE")}, nil, "", []any{nil, nil}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFakeAWS(t)
