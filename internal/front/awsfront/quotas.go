@@ -38,11 +38,12 @@ const (
 //
 //   - RunTask on Fargate, and the launches it asks for: "AWS Fargate throttling
 //     quotas" in the ECS developer guide (20 and 20/s; 100 and 20/s, Spot apart);
-//   - RegisterTaskDefinition (20 and 1/s), StopTask among the cluster resource
-//     modify actions (100 and 40/s), DescribeTasks and ListTasks together among
-//     the cluster resource read actions (100 and 20/s): "Request throttling for
-//     the Amazon ECS API" in the API reference;
-//   - GetLogEvents: "CloudWatch Logs quotas" (25/s).
+//   - RegisterTaskDefinition (20 and 1/s), DescribeTasks and ListTasks together
+//     among the cluster resource read actions (100 and 20/s): "Request throttling
+//     for the Amazon ECS API" in the API reference.
+//
+// StopTask (100 and 40/s) and GetLogEvents (25/s) are assumed, in the size of what
+// is published for their like: no page with their numbers could be confirmed.
 func Published() Quotas {
 	return Quotas{
 		QuotaRunTask:      {Burst: 20, Rate: 20},
