@@ -19,6 +19,8 @@ const (
 	tellWaiting = 15 * time.Second
 	// longestRetry lies between two tries of one launch.
 	longestRetry = 15 * time.Second
+	// longWait is how long a try takes that was held back by the launcher itself.
+	longWait = 10 * time.Second
 )
 
 // launchJob launches until there is a definite answer, or until it was held back for
@@ -28,6 +30,7 @@ const (
 func (w *Worker) launchJob(ctx context.Context, s *submission, job launch.Job) (launch.Handle, *launch.Failure) {
 	began, told := time.Now(), false
 	for n := 1; ; n++ {
+		tried := time.Now()
 		handle, failure := w.launchOnce(ctx, job)
 		if failure == nil {
 			return handle, nil
@@ -47,7 +50,11 @@ func (w *Worker) launchJob(ctx context.Context, s *submission, job launch.Job) (
 			told = true
 			w.tellWaiting(ctx, s, failure)
 		}
-		if !pause(ctx, backoff(n, time.Second, longestRetry)) || w.unlaunched.has(job.FlowRunID) || w.evicted.has(job.FlowRunID) && !s.open {
+		wait := backoff(n, time.Second, longestRetry)
+		if time.Since(tried) >= longWait {
+			wait = jittered(pollGap) // it has waited for its turn, and keeps its place
+		}
+		if !pause(ctx, wait) || w.unlaunched.has(job.FlowRunID) || w.evicted.has(job.FlowRunID) && !s.open {
 			return launch.Handle{}, failure
 		}
 	}
