@@ -71,9 +71,16 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
 	case s.Type == prefect.StateScheduled && now.Type.Final() && (now.Type != prefect.StateCrashed || now.Name == "TimedOut") && i.knew(r, sent):
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
-	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning):
+	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning) && !r.givesBack(s):
 		w.violate(ruleRescheduled, "%s has %s, %s", r.ID, live.pid, i)
 	}
+}
+
+// givesBack reports whether a state only undoes a claim that came too late: the run
+// becomes again what it was before it.
+func (r *modelRun) givesBack(s prefect.State) bool {
+	n := len(r.states)
+	return n >= 2 && r.states[n-1].Type == prefect.StatePending && r.states[n-2].Type == s.Type && r.states[n-2].Name == s.Name
 }
 
 // checkOwner looks whether a worker that does something under a claim is the one that

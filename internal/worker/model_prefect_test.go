@@ -198,7 +198,7 @@ func (r *modelRun) read() prefect.FlowRun {
 	state := *r.State
 	run.State = &state
 	run.NextScheduledStart = r.due
-	run.Raw = map[string]any{"id": r.ID, "name": r.Name, "labels": maps.Clone(r.labels), "empirical_policy": map[string]any{"retry_type": r.retryType}}
+	run.Raw = map[string]any{"id": r.ID, "name": r.Name, "state_id": r.State.ID, "labels": maps.Clone(r.labels), "empirical_policy": map[string]any{"retry_type": r.retryType}}
 	return run
 }
 
