@@ -73,51 +73,59 @@ func (h *modelHistory) confine() {
 // do does one thing of a history.
 func (w *modelWorld) do(a modelAction) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.note("* %s", a)
 	switch a.Do {
 	case "start", "rename":
-		s := w.slots[a.I%len(w.slots)]
-		free := !s.now.alive()
-		if free && a.Do == "rename" {
-			s.renamed++
-		}
-		w.mu.Unlock()
-		if free {
-			w.start(s)
-		}
-		return
+		w.restart(a)
+	case "night":
+		w.night(a)
 	case "kill":
 		w.slots[a.I%len(w.slots)].now.kill()
 	case "stop":
 		w.slots[a.I%len(w.slots)].now.sigterm()
-	case "fault":
-		f := *a.Fault
-		w.faults = append(w.faults, &f)
-	case "api down":
-		w.apiDown = latest(w.apiDown, time.Now().Add(a.D))
-	case "cloud down":
-		w.cloudDown = latest(w.cloudDown, time.Now().Add(a.D))
-	case "deaf":
-		w.deaf = latest(w.deaf, time.Now().Add(a.D))
-	case "pause":
-		w.server.pool.IsPaused = a.I%2 == 0
-	case "junk":
-		w.junk()
-	case "night":
-		w.night(a)
-		return
-	case "template":
-		w.server.setCluster([]string{"blue", "green"}[a.I%2])
 	case "run":
 		w.schedule(a)
 	case "rush":
 		for range 3 {
 			w.schedule(a)
 		}
+	case "fault", "api down", "cloud down", "deaf", "junk":
+		w.trouble(a)
 	default:
 		w.user(a)
 	}
-	w.mu.Unlock()
+}
+
+// trouble is nobody's doing. The caller holds mu.
+func (w *modelWorld) trouble(a modelAction) {
+	until := time.Now().Add(a.D)
+	switch a.Do {
+	case "fault":
+		f := *a.Fault
+		w.faults = append(w.faults, &f)
+	case "api down":
+		w.apiDown = latest(w.apiDown, until)
+	case "cloud down":
+		w.cloudDown = latest(w.cloudDown, until)
+	case "deaf":
+		w.deaf = latest(w.deaf, until)
+	case "junk":
+		w.junk()
+	}
+}
+
+// restart starts a worker where none lives, under its old name or a new one. The
+// caller holds mu.
+func (w *modelWorld) restart(a modelAction) {
+	s := w.slots[a.I%len(w.slots)]
+	if s.now.alive() {
+		return
+	}
+	if a.Do == "rename" {
+		s.renamed++
+	}
+	w.start(s)
 }
 
 // night is when no worker lives for longer than ECS remembers anything. The caller
@@ -128,6 +136,7 @@ func (w *modelWorld) night(a modelAction) {
 	}
 	w.mu.Unlock()
 	w.after(75 * time.Minute)
+	w.mu.Lock()
 	w.start(w.slots[a.I%len(w.slots)])
 }
 
@@ -156,8 +165,15 @@ func (w *modelWorld) schedule(a modelAction) {
 // user is what a user does to a run or to its task. The caller holds mu.
 func (w *modelWorld) user(a modelAction) {
 	s := w.server
-	if a.Do == "undeploy" {
+	switch a.Do {
+	case "undeploy":
 		s.deployed[a.I%len(s.deployed)].deleted = a.I != 0 // the one without a limit stays
+		return
+	case "pause":
+		s.pool.IsPaused = a.I%2 == 0
+		return
+	case "template":
+		s.setCluster([]string{"blue", "green"}[a.I%2])
 		return
 	}
 	if len(s.order) == 0 {
@@ -231,6 +247,7 @@ func (w *modelWorld) foreign(r *modelRun) {
 // heal ends all faults and sees to it that a worker lives.
 func (w *modelWorld) heal() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	now := time.Now()
 	w.note("* heal")
 	w.server.pool.IsPaused = false
@@ -239,7 +256,6 @@ func (w *modelWorld) heal() {
 	for _, s := range w.slots {
 		lives = lives || s.now.alive()
 	}
-	w.mu.Unlock()
 	if !lives {
 		w.start(w.slots[0])
 	}

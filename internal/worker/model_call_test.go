@@ -104,18 +104,7 @@ func (i *modelWorker) call(ctx context.Context, c modelCall, effect func() error
 	if !i.pass(ctx, w.latency()) {
 		return i.cut(ctx)
 	}
-	w.mu.Lock()
-	down, fault := w.down(c.ecs), (*modelFault)(nil)
-	if !down && !i.dead {
-		fault = w.spoil(i, c)
-	}
-	if fault == nil {
-		fault = &modelFault{}
-	}
-	if fault.How == modelKilled {
-		i.kill()
-	}
-	w.mu.Unlock()
+	down, fault := i.meet(c)
 	switch {
 	case down:
 		if !i.pass(ctx, time.Second) {
@@ -144,6 +133,25 @@ func (i *modelWorker) call(ctx context.Context, c modelCall, effect func() error
 	}
 	w.mu.Unlock()
 	return i.answer(ctx, fault, err)
+}
+
+// meet says what a call meets on its way there: a side that answers nobody, or a
+// fault of its own; one that is none does nothing.
+func (i *modelWorker) meet(c modelCall) (down bool, fault *modelFault) {
+	w := i.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	down = w.down(c.ecs)
+	if !down && !i.dead {
+		fault = w.spoil(i, c)
+	}
+	if fault == nil {
+		return down, &modelFault{}
+	}
+	if fault.How == modelKilled {
+		i.kill()
+	}
+	return down, fault
 }
 
 // answer is a call's way back.

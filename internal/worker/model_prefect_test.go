@@ -210,19 +210,19 @@ func (s *modelServer) filter(filter map[string]any) (page []prefect.FlowRun, err
 		switch field {
 		case "state":
 			each(value, func(part string, value any) {
-				any := stringsOf(value)
+				values := stringsOf(value)
 				switch part {
 				case "type":
-					match = append(match, func(r *modelRun) bool { return slices.Contains(any, string(r.StateType)) })
+					match = append(match, func(r *modelRun) bool { return slices.Contains(values, string(r.StateType)) })
 				case "name":
-					match = append(match, func(r *modelRun) bool { return slices.Contains(any, r.StateName) })
+					match = append(match, func(r *modelRun) bool { return slices.Contains(values, r.StateName) })
 				default:
 					unknown = append(unknown, "state."+part)
 				}
 			})
 		case "id":
-			any := stringsOf(value)
-			match = append(match, func(r *modelRun) bool { return slices.Contains(any, r.ID) })
+			values := stringsOf(value)
+			match = append(match, func(r *modelRun) bool { return slices.Contains(values, r.ID) })
 		default:
 			unknown = append(unknown, field)
 		}
@@ -255,13 +255,13 @@ func each(object any, visit func(string, any)) {
 
 // stringsOf are the values of {"any_": [...]}, whatever their Go type.
 func stringsOf(value any) (all []string) {
-	var any struct {
+	var list struct {
 		Any []string `json:"any_"`
 	}
-	if json.Unmarshal(rawJSON(value), &any) != nil {
+	if json.Unmarshal(rawJSON(value), &list) != nil {
 		return nil
 	}
-	return any.Any
+	return list.Any
 }
 
 // workers are the workers that the server knows, with the status that its foreman

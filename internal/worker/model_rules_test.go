@@ -62,15 +62,11 @@ func (s *modelServer) rule(r *modelRun, now prefect.State, next *prefect.State, 
 		return answer(prefect.StatusReject, "Deployment concurrency limit reached after lease expiry.",
 			&prefect.State{Type: prefect.StateCancelled, Message: "Deployment concurrency slot lost during provisioning - no slots available to continue execution"})
 	}
-	if next.Type == prefect.StatePending && !holdsSlot(now.Type) && r.deployment != nil {
-		switch {
-		case r.deployment.deleted:
-			return answer(prefect.StatusAbort, "Deployment not found.", nil)
-		case !s.takeSlot(r.deployment, next):
-			at := time.Now().Add(modelSlotWait)
-			return answer(prefect.StatusReject, "Deployment concurrency limit reached.",
-				&prefect.State{Type: prefect.StateScheduled, Name: "AwaitingConcurrencySlot", Details: prefect.StateDetails{ScheduledTime: &at}})
-		}
+	switch claims := next.Type == prefect.StatePending && !holdsSlot(now.Type) && r.deployment != nil; {
+	case claims && r.deployment.deleted:
+		return answer(prefect.StatusAbort, "Deployment not found.", nil)
+	case claims && !s.takeSlot(r.deployment, next):
+		return answer(prefect.StatusReject, "Deployment concurrency limit reached.", awaitingSlot())
 	}
 	return s.laterRules(r, now, next)
 }
@@ -105,6 +101,11 @@ func (s *modelServer) laterRules(r *modelRun, now prefect.State, next *prefect.S
 	}
 	answer.Status = prefect.StatusAccept
 	return answer, next
+}
+
+func awaitingSlot() *prefect.State {
+	at := time.Now().Add(modelSlotWait)
+	return &prefect.State{Type: prefect.StateScheduled, Name: "AwaitingConcurrencySlot", Details: prefect.StateDetails{ScheduledTime: &at}}
 }
 
 func holdsTime(t prefect.StateType) bool {

@@ -65,6 +65,8 @@ func newModelWorld(h modelHistory) *modelWorld {
 	w.restore = func() { draw = before }
 	w.over, w.end = context.WithCancel(context.Background())
 	w.server, w.cloud = newModelServer(w), newModelCloud(w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for i := range h.Workers {
 		s := &modelSlot{index: i, name: fmt.Sprintf("w%d", i)}
 		w.slots = append(w.slots, s)
@@ -119,7 +121,7 @@ type modelWorker struct {
 
 func (i *modelWorker) String() string { return i.name }
 
-// start starts a worker at a place where none runs.
+// start starts a worker at a place where none runs. The caller holds mu.
 func (w *modelWorld) start(s *modelSlot) {
 	name := s.name
 	if s.renamed > 0 {
@@ -136,11 +138,9 @@ func (w *modelWorld) start(s *modelSlot) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	i.worker, i.stop = worker, stop
-	w.mu.Lock()
 	s.now = i
 	w.incarnations = append(w.incarnations, i)
 	w.note("start %s", i)
-	w.mu.Unlock()
 	go func() {
 		defer close(i.ended)
 		defer w.guard(i)
