@@ -259,10 +259,15 @@ func (p *play) checkLimits(histories map[string][]state) {
 	}
 }
 
-// checkSlots: at the end nobody holds a slot.
+// checkSlots: at the end nobody holds a slot, but runs that go on.
 func (p *play) checkSlots() {
+	runs := p.readRuns(ids(p.runs))
 	for _, d := range p.deployments {
-		if d.limit == 0 {
+		open := slices.ContainsFunc(p.runs, func(r *run) bool {
+			typ := runs[r.id].StateType
+			return r.deployment == d && !r.gone && (typ == "RUNNING" || typ == "PENDING" || typ == "CANCELLING")
+		})
+		if d.limit == 0 || open {
 			continue
 		}
 		var slots float64
