@@ -129,6 +129,11 @@ compare-chaos: reference
 	@$(TEST_ENV) CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/faber.json CHAOS_TABLE=$(CURDIR)/docs/chaos.md $(GO) test -tags chaos -count=1 -run '^$$' ./chaos/
 	@cat $(DEV)/chaos/python.txt $(DEV)/chaos/stub.txt
 
+.PHONY: soak
+soak: build ## 10,000 short runs by one worker: memory, goroutines and slots, drawn in docs/soak.svg (about 15 min)
+	FABER=$(CURDIR)/$(BIN) SOAK_RUNS=$${SOAK_RUNS:-10000} SOAK_SVG=$(CURDIR)/docs/soak.svg \
+	$(GO) test -tags load -count=1 -timeout 60m -run '^TestSoak$$' -v ./load/
+
 .PHONY: fuzz
 fuzz: tools ## Job templates: 2,000 generated ones against Prefect's own resolution, then fuzzing (FUZZTIME, default 10m)
 	$(TEST_ENV) CI=true $(GO) test -count=1 -v -run 'AgainstPrefect|AgainstPython' ./internal/jobtemplate

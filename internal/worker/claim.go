@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"faber/internal/prefect"
@@ -109,6 +110,7 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still fu
 // claim proposes Pending. The accepted state is the claim: it is the only mutual
 // exclusion between workers, and its id names this launch for ever after.
 func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
+	asked := time.Now()
 	result, err := w.propose(work, run.ID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
 		tries: claimTries, wait: fetch, still: asPolled(run),
@@ -125,6 +127,10 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		w.metrics.claims.WithLabelValues("error").Inc()
 		return prefect.State{}, false
 	case result.Status == prefect.StatusAccept && result.State != nil && result.State.Type == prefect.StatePending:
+		if time.Since(asked) > claimableFor && !w.claimedAsPolled(work, run, *result.State) {
+			w.metrics.claims.WithLabelValues("rejected").Inc()
+			return prefect.State{}, false
+		}
 		w.metrics.claimed(run.NextScheduledStart)
 		return *result.State, true
 	case result.Status == prefect.StatusAbort:
@@ -158,6 +164,23 @@ func (w *Worker) stillScheduled(ctx context.Context, run prefect.FlowRun, polled
 	}
 	now, err := w.api.ReadFlowRun(ctx, run.ID)
 	return err == nil && now.StateType == prefect.StateScheduled && !now.RetriesInProcess() && stateID(now) == stateID(run)
+}
+
+// claimedAsPolled looks what a claim was made of that was long under way. The server
+// lets a run that has ended be claimed again: one that another worker had meanwhile
+// becomes again what it was.
+func (w *Worker) claimedAsPolled(ctx context.Context, run prefect.FlowRun, claim prefect.State) bool {
+	states, err := w.statesOf(ctx, run.ID)
+	if err != nil {
+		return false // the claim is found by the adoption sweep
+	}
+	i := slices.IndexFunc(states, func(s prefect.State) bool { return s.ID == claim.ID })
+	if i < 1 || asPolled(run)(states[:i]) {
+		return true
+	}
+	w.log.Info("Flow run was claimed too late, and becomes again what it was", "flow_run", run.ID, "state", states[i-1].Name)
+	w.restore(ctx, run.ID, states[i-1], claim.Details.TransitionID)
+	return false
 }
 
 // stateID is the id of the run's state, "" where the API does not tell.

@@ -161,6 +161,8 @@ func (w *Worker) letGo(ctx context.Context, run prefect.FlowRun) {
 const (
 	launchRemark   = "This was launch %d of %d; the next one follows in %s."
 	memoryRemark   = "It ran out of memory %d times; the next launch gets %s."
+	shutdownRemark = "It had not begun and goes back to its work pool."
+	evictedRemark  = "It goes back to its work pool, to wait for another."
 	capacityRemark = "(since %s; the next launch follows in %s)"
 )
 
@@ -182,9 +184,9 @@ func (w *Worker) verdict(states []prefect.State, d defeat, now time.Time) verdic
 	h := pastOf(states, now)
 	switch d.kind {
 	case defeatShutdown:
-		return verdict{true, 0, sentences(d.cause, "It had not begun and goes back to its work pool.")}
+		return verdict{true, 0, sentences(d.cause, shutdownRemark)}
 	case defeatEvicted:
-		return verdict{true, 0, sentences(d.cause, "It goes back to its work pool, to wait for another.")}
+		return verdict{true, 0, sentences(d.cause, evictedRemark)}
 	case defeatCapacity:
 		if now.Sub(h.waitsSince) > w.opts.MaxCapacityWait {
 			return verdict{message: sentences(d.cause, fmt.Sprintf("There was none for %s.", now.Sub(h.waitsSince).Round(time.Second)))}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"faber/internal/prefect"
@@ -38,6 +39,13 @@ func claimOf(run prefect.FlowRun, states []prefect.State) (claim prefect.State, 
 		states = states[:n-1]
 	}
 	return lastClaim(states)
+}
+
+// wasGivenBack reports whether the message of a state is a worker's verdict on a
+// claim that had ended.
+func wasGivenBack(message string) bool {
+	return launchCount.MatchString(message) || memoryCount.MatchString(message) || capacitySince.MatchString(message) ||
+		strings.HasSuffix(message, shutdownRemark) || strings.HasSuffix(message, evictedRemark)
 }
 
 // past is what a run went through since it was last over: somebody who runs it

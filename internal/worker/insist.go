@@ -19,6 +19,8 @@ const (
 	tellWaiting = 15 * time.Second
 	// longestRetry lies between two tries of one launch.
 	longestRetry = 15 * time.Second
+	// longWait is how long a try takes that was held back by the launcher itself.
+	longWait = 10 * time.Second
 )
 
 // launchJob launches until there is a definite answer, or until it was held back for
@@ -28,6 +30,7 @@ const (
 func (w *Worker) launchJob(ctx context.Context, s *submission, job launch.Job) (launch.Handle, *launch.Failure) {
 	began, told := time.Now(), false
 	for n := 1; ; n++ {
+		tried := time.Now()
 		handle, failure := w.launchOnce(ctx, job)
 		if failure == nil {
 			return handle, nil
@@ -43,11 +46,20 @@ func (w *Worker) launchJob(ctx context.Context, s *submission, job launch.Job) (
 		if waited >= launchPatience && !s.open {
 			return launch.Handle{}, &launch.Failure{Kind: launch.FailureCapacity, Message: failure.Message, Hint: failure.Hint, Err: failure.Err}
 		}
-		if waited >= tellWaiting && !told {
-			told = true
-			w.tellWaiting(ctx, s, failure)
+		if waited >= tellWaiting {
+			if handle, found, over := w.overtaken(ctx, s, job); over {
+				return handle, failureUnless(found, failure)
+			}
+			if !told {
+				told = true
+				w.tellWaiting(ctx, s, failure)
+			}
 		}
-		if !pause(ctx, backoff(n, time.Second, longestRetry)) || w.unlaunched.has(job.FlowRunID) || w.evicted.has(job.FlowRunID) && !s.open {
+		wait := backoff(n, time.Second, longestRetry)
+		if time.Since(tried) >= longWait {
+			wait = jittered(pollGap) // it has waited for its turn, and keeps its place
+		}
+		if !pause(ctx, wait) || w.unlaunched.has(job.FlowRunID) || w.evicted.has(job.FlowRunID) && !s.open {
 			return launch.Handle{}, failure
 		}
 	}
@@ -82,6 +94,25 @@ func (w *Worker) launchedAnyway(ctx context.Context, s *submission, job launch.J
 			return launch.Handle{}, false
 		}
 	}
+}
+
+// overtaken reports whether the run went on while its launch was insisted on: then
+// it was launched, by an earlier call or by another worker, and there is nothing to
+// insist on.
+func (w *Worker) overtaken(ctx context.Context, s *submission, job launch.Job) (handle launch.Handle, found, over bool) {
+	states, err := w.api.FlowRunStates(ctx, job.FlowRunID)
+	if err != nil || s.stands(states) {
+		return launch.Handle{}, false, false
+	}
+	handle, found, _ = w.findClaim(ctx, job.ClaimID, s.tried.place)
+	return handle, found, true
+}
+
+func failureUnless(found bool, f *launch.Failure) *launch.Failure {
+	if found {
+		return nil
+	}
+	return f
 }
 
 // findClaim looks for the live infrastructure of a claim where the pool's template

@@ -31,6 +31,9 @@ type submission struct {
 	// outcome nobody knows.
 	open   bool
 	policy policy
+	// found is the id of the state in which a stale claim was found; the claim's own
+	// for one that was made just now.
+	found string
 	// own are the ids of the states that this worker has brought the run to.
 	own []string
 }
@@ -52,7 +55,7 @@ func (s *submission) took(result prefect.OrchestrationResult) {
 // tracked now; if not, the run is out of this worker's hands.
 func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	if s.again == "" {
-		s.own = append(s.own, s.claim.ID)
+		s.own, s.found = append(s.own, s.claim.ID), s.claim.ID
 	}
 	w.leases.hold(&s.claim, s.run.ID, graceOf(s.deployment), s.at)
 	job, ok := w.prepare(ctx, &s)
@@ -194,7 +197,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s *submission, place str
 	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries})
 	s.took(result)
 	if err == nil && result.Status == prefect.StatusAccept {
-		return true
+		return w.submittedAsFound(ctx, s, result.State)
 	}
 	if err != nil && s.again == "" && !errors.Is(err, prefect.ErrNotFound) {
 		w.log.Debug("Propose Submitting", "flow_run", s.run.ID, "error", err)
@@ -211,6 +214,28 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s *submission, place str
 		return true // an older server, that knows no sub-states of Pending
 	}
 	w.log.Info(fmt.Sprintf("Flow run '%s' is %s by now; it is not launched", run.ID, run.StateName), "reason", result.Details.Reason)
+	return false
+}
+
+// submittedAsFound looks what a run was before it was submitted, where that may have
+// been something else than was seen: the server lets a run be pending again that has
+// ended, or has gone back to its pool. Such a one becomes again what it was.
+func (w *Worker) submittedAsFound(ctx context.Context, s *submission, submitted *prefect.State) bool {
+	if submitted == nil || s.again == "" && time.Since(s.at) < claimableFor {
+		return true
+	}
+	states, err := w.statesOf(ctx, s.run.ID)
+	if err != nil {
+		return false
+	}
+	i := slices.IndexFunc(states, func(state prefect.State) bool { return state.ID == submitted.ID })
+	if i < 1 || states[i-1].ID == s.found || states[i-1].Type == prefect.StatePending && s.again == "" {
+		return true
+	}
+	w.log.Info(fmt.Sprintf("Flow run '%s' was %s by then; it is not launched", s.run.ID, states[i-1].Name))
+	if states[i-1].Type != prefect.StatePending {
+		w.restore(ctx, s.run.ID, states[i-1], submitted.Details.TransitionID)
+	}
 	return false
 }
 

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"faber/internal/prefect"
-
-	"pgregory.net/rapid"
 )
 
 // modelHistory is all that happens in a world besides what follows from it: it can
@@ -54,91 +52,6 @@ func (h modelHistory) String() string {
 	return string(data)
 }
 
-const second = time.Second
-
-// Draws. What comes first is what shrinking prefers.
-var (
-	drawGap  = rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Millisecond, 100 * time.Millisecond, second, second, 3 * second, 6 * second, 12 * second, 12 * second, 30 * second, 70 * second, 3 * time.Minute, 7 * time.Minute})
-	drawKind = rapid.SampledFrom([]modelKind{
-		modelCompletes, modelCompletes, modelCompletes, modelFailsItself, modelCrashes, modelTells, modelSilent, modelEarly, modelSuspends, modelPauses,
-		modelRetries, modelRetryDies, modelSpot, modelSpot, modelSpotEarly, modelUnstartable, modelNoRoom, modelDenied, modelVanishes, modelDozes,
-	})
-	drawPlan = rapid.Custom(func(t *rapid.T) modelPlan {
-		return modelPlan{
-			Kind:      drawKind.Draw(t, "kind"),
-			Provision: rapid.SampledFrom([]time.Duration{second, 5 * second, 30 * second, 90 * second}).Draw(t, "provision"),
-			Run:       rapid.SampledFrom([]time.Duration{second, 10 * second, 40 * second, 3 * time.Minute}).Draw(t, "run"),
-			Unseen:    rapid.SampledFrom([]time.Duration{0, 0, 0, 8 * second, 45 * second}).Draw(t, "unseen"),
-			Deaf:      rapid.Bool().Draw(t, "deaf"),
-			Term:      rapid.SampledFrom([]string{"", "report", "reschedule"}).Draw(t, "term"),
-		}
-	})
-	// drawOps are the calls that a history spoils: few, so that it spoils them well.
-	drawOps = rapid.SliceOfN(rapid.SampledFrom([]string{
-		"", "Launch", "SetFlowRunState/Pending", "SetFlowRunState/Submitting", "SetFlowRunState/AwaitingRetry", "SetFlowRunState/Crashed",
-		"SetFlowRunState/Cancelled", "SetFlowRunState", "SetInfrastructurePID", "SetLabels", "ReadFlowRun", "FlowRunStates", "ReadDeployment",
-		"GetScheduledFlowRuns", "FilterFlowRuns", "Workers", "Heartbeat", "Describe", "Find", "Stop", "RenewConcurrencyLease", "AllowReschedule",
-	}), 1, 4)
-	// drawDeeds are what happens in a history besides runs and faults: few as well.
-	drawDeeds = rapid.SliceOfN(rapid.SampledFrom([]string{
-		"kill", "kill", "start", "start", "cancel", "cancel", "stop", "rename", "api down", "cloud down", "deaf", "delete", "again", "hide",
-		"hand-stop", "template", "undeploy", "foreign", "pause", "junk", "night", "rush",
-	}), 1, 8)
-	drawHistory = rapid.Custom(func(t *rapid.T) modelHistory {
-		action := drawAction(drawOps.Draw(t, "ops"), drawDeeds.Draw(t, "deeds"))
-		h := modelHistory{
-			Seed:        rapid.Uint64Range(1, 1000).Draw(t, "seed"),
-			Workers:     rapid.SampledFrom([]int{1, 2, 2, 3}).Draw(t, "workers"),
-			Limit:       rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "limit"),
-			SubmitLimit: rapid.SampledFrom([]int{64, 1, 1, 2}).Draw(t, "submit limit"),
-			Alone:       rapid.SampledFrom([]bool{false, false, false, false, true}).Draw(t, "alone"),
-			Janitor:     rapid.Bool().Draw(t, "janitor"),
-			Actions:     rapid.SliceOfN(action, 1, 24).Draw(t, "actions"),
-		}
-		if h.Alone {
-			h.confine()
-		}
-		return h
-	})
-)
-
-// drawFault draws a fault of one of some calls.
-func drawFault(t *rapid.T, ops []string) *modelFault {
-	return &modelFault{
-		Op:    rapid.SampledFrom(ops).Draw(t, "op"),
-		Run:   rapid.SampledFrom([]int{-1, -1, -1, 0, 1}).Draw(t, "of"),
-		Slot:  rapid.SampledFrom([]int{-1, -1, 0, 1}).Draw(t, "at"),
-		Skip:  rapid.SampledFrom([]int{0, 0, 0, 1, 2, 5}).Draw(t, "skip"),
-		Count: rapid.SampledFrom([]int{1, 1, 1, 2, 5, 12}).Draw(t, "count"),
-		How: rapid.SampledFrom([]modelHow{
-			modelFails, modelLost, modelLost, modelSlow, modelLate, modelHangs, modelKilled, modelKilled, modelDies, modelDies,
-		}).Draw(t, "how"),
-		For: rapid.SampledFrom([]time.Duration{second, 5 * second, 20 * second, 50 * second}).Draw(t, "for"),
-	}
-}
-
-// drawAction draws actions of some kinds.
-func drawAction(ops, deeds []string) *rapid.Generator[modelAction] {
-	do := rapid.SampledFrom(append([]string{"run", "run", "run", "wait", "fault", "fault"}, deeds...))
-	return rapid.Custom(func(t *rapid.T) modelAction {
-		a := modelAction{Do: do.Draw(t, "do"), I: rapid.IntRange(0, 3).Draw(t, "i")}
-		switch a.Do {
-		case "run", "rush":
-			a.J = rapid.SampledFrom([]int{0, 0, 0, -1, 1, 2, 3, 4}).Draw(t, "deployment")
-			a.D = rapid.SampledFrom([]time.Duration{0, 0, 0, 8 * second, time.Minute}).Draw(t, "due in")
-			a.Plans = rapid.SliceOfN(drawPlan, 0, 3).Draw(t, "plans")
-		case "fault":
-			a.Fault = drawFault(t, ops)
-		case "api down", "cloud down", "deaf":
-			a.D = rapid.SampledFrom([]time.Duration{5 * second, 20 * second, 70 * second, 4 * time.Minute}).Draw(t, "for")
-		case "hide":
-			a.D = rapid.SampledFrom([]time.Duration{8 * second, 3 * second}).Draw(t, "for")
-		}
-		a.Then = drawGap.Draw(t, "then")
-		return a
-	})
-}
-
 // confine makes all trouble that of the first run.
 func (h *modelHistory) confine() {
 	h.Limit, h.SubmitLimit = 0, 64
@@ -160,51 +73,59 @@ func (h *modelHistory) confine() {
 // do does one thing of a history.
 func (w *modelWorld) do(a modelAction) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.note("* %s", a)
 	switch a.Do {
 	case "start", "rename":
-		s := w.slots[a.I%len(w.slots)]
-		free := !s.now.alive()
-		if free && a.Do == "rename" {
-			s.renamed++
-		}
-		w.mu.Unlock()
-		if free {
-			w.start(s)
-		}
-		return
+		w.restart(a)
+	case "night":
+		w.night(a)
 	case "kill":
 		w.slots[a.I%len(w.slots)].now.kill()
 	case "stop":
 		w.slots[a.I%len(w.slots)].now.sigterm()
-	case "fault":
-		f := *a.Fault
-		w.faults = append(w.faults, &f)
-	case "api down":
-		w.apiDown = latest(w.apiDown, time.Now().Add(a.D))
-	case "cloud down":
-		w.cloudDown = latest(w.cloudDown, time.Now().Add(a.D))
-	case "deaf":
-		w.deaf = latest(w.deaf, time.Now().Add(a.D))
-	case "pause":
-		w.server.pool.IsPaused = a.I%2 == 0
-	case "junk":
-		w.junk()
-	case "night":
-		w.night(a)
-		return
-	case "template":
-		w.server.setCluster([]string{"blue", "green"}[a.I%2])
 	case "run":
 		w.schedule(a)
 	case "rush":
 		for range 3 {
 			w.schedule(a)
 		}
+	case "fault", "api down", "cloud down", "deaf", "junk":
+		w.trouble(a)
 	default:
 		w.user(a)
 	}
-	w.mu.Unlock()
+}
+
+// trouble is nobody's doing. The caller holds mu.
+func (w *modelWorld) trouble(a modelAction) {
+	until := time.Now().Add(a.D)
+	switch a.Do {
+	case "fault":
+		f := *a.Fault
+		w.faults = append(w.faults, &f)
+	case "api down":
+		w.apiDown = latest(w.apiDown, until)
+	case "cloud down":
+		w.cloudDown = latest(w.cloudDown, until)
+	case "deaf":
+		w.deaf = latest(w.deaf, until)
+	case "junk":
+		w.junk()
+	}
+}
+
+// restart starts a worker where none lives, under its old name or a new one. The
+// caller holds mu.
+func (w *modelWorld) restart(a modelAction) {
+	s := w.slots[a.I%len(w.slots)]
+	if s.now.alive() {
+		return
+	}
+	if a.Do == "rename" {
+		s.renamed++
+	}
+	w.start(s)
 }
 
 // night is when no worker lives for longer than ECS remembers anything. The caller
@@ -215,6 +136,7 @@ func (w *modelWorld) night(a modelAction) {
 	}
 	w.mu.Unlock()
 	w.after(75 * time.Minute)
+	w.mu.Lock()
 	w.start(w.slots[a.I%len(w.slots)])
 }
 
@@ -243,8 +165,15 @@ func (w *modelWorld) schedule(a modelAction) {
 // user is what a user does to a run or to its task. The caller holds mu.
 func (w *modelWorld) user(a modelAction) {
 	s := w.server
-	if a.Do == "undeploy" {
+	switch a.Do {
+	case "undeploy":
 		s.deployed[a.I%len(s.deployed)].deleted = a.I != 0 // the one without a limit stays
+		return
+	case "pause":
+		s.pool.IsPaused = a.I%2 == 0
+		return
+	case "template":
+		s.setCluster([]string{"blue", "green"}[a.I%2])
 		return
 	}
 	if len(s.order) == 0 {
@@ -318,6 +247,7 @@ func (w *modelWorld) foreign(r *modelRun) {
 // heal ends all faults and sees to it that a worker lives.
 func (w *modelWorld) heal() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	now := time.Now()
 	w.note("* heal")
 	w.server.pool.IsPaused = false
@@ -326,7 +256,6 @@ func (w *modelWorld) heal() {
 	for _, s := range w.slots {
 		lives = lives || s.now.alive()
 	}
-	w.mu.Unlock()
 	if !lives {
 		w.start(w.slots[0])
 	}
@@ -349,6 +278,14 @@ func (w *modelWorld) play() {
 	}
 	w.heal()
 	w.settle()
+}
+
+// staysQuiet gives workers the time to notice that all has ended.
+func (w *modelWorld) staysQuiet() bool {
+	w.after(w.longestPatience())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quiet()
 }
 
 // longestPatience is what the last end of a task may take to be noticed.
@@ -378,11 +315,10 @@ func (w *modelWorld) settle() {
 		if broken || late {
 			return
 		}
-		if quiet {
+		if quiet && w.staysQuiet() {
 			break
 		}
 	}
-	w.after(w.longestPatience())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, i := range w.incarnations {

@@ -52,7 +52,6 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		return
 	}
 	live := w.cloud.living(r.ID)
-	_, claims := claimant(s.Message)
 	switch {
 	case s.Type == prefect.StateCrashed && !now.Type.Final() && now.Type != prefect.StateCancelling:
 		if live != nil && !(s.Name == "TimedOut" && r.overdue()) {
@@ -68,13 +67,20 @@ func (w *modelWorld) checkProposal(i *modelWorker, r *modelRun, s prefect.State,
 		} else if !asked {
 			w.violate(ruleCancelled, "%s, %s", r.ID, i)
 		}
-	case s.Type == prefect.StatePending && claims && now.Type.Final() && now.Type != prefect.StateCancelled && i.knew(r, sent):
+	case s.Type == prefect.StatePending && now.Type.Final() && now.Type != prefect.StateCancelled && i.knew(r, sent):
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
 	case s.Type == prefect.StateScheduled && now.Type.Final() && (now.Type != prefect.StateCrashed || now.Name == "TimedOut") && i.knew(r, sent):
 		w.violate(ruleRevived, "%s was %s, %s", r.ID, now.Name, i)
-	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning):
+	case s.Type == prefect.StateScheduled && live != nil && (now.Type == prefect.StatePending || now.Type == prefect.StateRunning) && !r.givesBack(s):
 		w.violate(ruleRescheduled, "%s has %s, %s", r.ID, live.pid, i)
 	}
+}
+
+// givesBack reports whether a state only undoes a claim that came too late: the run
+// becomes again what it was before it.
+func (r *modelRun) givesBack(s prefect.State) bool {
+	n := len(r.states)
+	return n >= 2 && r.states[n-1].Type == prefect.StatePending && r.states[n-2].Type == s.Type && r.states[n-2].Name == s.Name
 }
 
 // checkOwner looks whether a worker that does something under a claim is the one that
@@ -129,26 +135,27 @@ func (w *modelWorld) checkStop(i *modelWorker, t *modelTask) {
 	case !t.alive():
 	case t.by == nil && !r.cancelled && r.StateName != "TimedOut":
 		w.violate(ruleStopped, "%s is not ours, %s", t.pid, i)
-	case w.mayStop(r, t):
+	case w.mayStop(r, *r.State):
+	case time.Since(*r.State.Timestamp) < time.Second && w.mayStop(r, r.states[max(0, len(r.states)-2)]):
 	default:
 		w.violate(ruleStopped, "%s of %s, which is %s, %s", t.pid, r.ID, r.StateName, i)
 	}
 }
 
-// mayStop reports whether nobody needs a task any more.
-func (w *modelWorld) mayStop(r *modelRun, t *modelTask) bool {
-	since := time.Since(*r.State.Timestamp)
+// mayStop reports whether nobody needs the task of a run in some state any more.
+func (w *modelWorld) mayStop(r *modelRun, state prefect.State) bool {
+	since := time.Since(*state.Timestamp)
 	switch {
-	case r.cancelled && (r.StateType == prefect.StateCancelling || r.StateType.Final()):
+	case r.cancelled && (state.Type == prefect.StateCancelling || state.Type.Final()):
 		return true
-	case r.StateName == "TimedOut":
+	case state.Name == "TimedOut":
 		return true
-	case r.deleted, r.StateType.Final():
+	case r.deleted, state.Type.Final():
 		return w.h.Janitor && (r.deleted || since >= leftoverGrace)
-	case r.StateType == prefect.StateScheduled: // it is due again, and an earlier task does not end
+	case state.Type == prefect.StateScheduled: // it is due again, and an earlier task does not end
 		return r.retryType != "in_process" && since >= earlierPatience
-	case r.StateType == prefect.StatePending: // its concurrency slot was given away
-		return r.deployment != nil && r.deployment.limit > 0 && w.server.leases[r.State.Details.DeploymentConcurrencyLeaseID] == nil
+	case state.Type == prefect.StatePending: // its concurrency slot was given away
+		return r.deployment != nil && r.deployment.limit > 0 && w.server.leases[state.Details.DeploymentConcurrencyLeaseID] == nil
 	default:
 		return false
 	}

@@ -95,7 +95,7 @@ func TestModelRegressions(t *testing.T) {
 			if err := json.Unmarshal(data, &h); err != nil {
 				t.Fatal(err)
 			}
-			for range 10 {
+			for range 5 {
 				h.Seed++
 				if w := playHistory(t, h); len(w.violations) > 0 {
 					t.Fatalf("%s\n%s", w.violations[0], strings.Join(w.trace, "\n"))

@@ -160,7 +160,7 @@ func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 	}
 	tracked = w.submit(work, submission{
 		run: o.run, deployment: deployment, claim: o.claim, lease: l, at: time.Now(),
-		again: again, tried: lastPlace(o), open: o.launchedPerhaps(),
+		again: again, tried: lastPlace(o), open: o.launchedPerhaps(), found: o.last().ID,
 	})
 }
 
@@ -296,30 +296,55 @@ func (w *Worker) elsewhere(ctx context.Context, s *submission, place string) (ha
 // that has not ended: until it has, the run must not be launched again. What stays
 // there for too long is stopped, as nothing is waiting for it any more.
 func (w *Worker) stillThere(ctx context.Context, run prefect.FlowRun) bool {
-	if run.InfrastructurePID == "" {
-		return false
+	handle, err := w.earlier(ctx, run)
+	if handle.PID == "" {
+		return err != nil
 	}
+	key := "earlier " + run.ID + " " + handle.PID
+	seenFor := w.sightings.seenFor(key, time.Now())
+	if seenFor < earlierPatience {
+		w.log.Info("Flow run is not launched yet: its earlier infrastructure has not ended", "flow_run", run.ID, "pid", handle.PID, "error", err)
+		return true
+	}
+	if err == nil {
+		err = w.launcher.Stop(ctx, handle, stopReason, w.opts.StopGrace)
+	}
+	w.log.Warn("Stop earlier infrastructure of a flow run that is due again", "flow_run", run.ID, "pid", handle.PID, "error", err)
+	return seenFor < 2*earlierPatience
+}
+
+// earlier finds infrastructure of an earlier launch that lives, or may live when it
+// cannot be asked for. A run that went back with a verdict of a worker of faber's has
+// none: that was seen to.
+func (w *Worker) earlier(ctx context.Context, run prefect.FlowRun) (launch.Handle, error) {
+	switch {
+	case run.InfrastructurePID != "":
+		return w.earlierByPID(ctx, run)
+	case run.RunCount == 0 && run.StateName != "AwaitingRetry" || !w.executedAtLaunch():
+		return launch.Handle{}, nil
+	}
+	states, err := w.api.FlowRunStates(ctx, run.ID)
+	if err != nil || len(states) == 0 || wasGivenBack(states[len(states)-1].Message) {
+		return launch.Handle{}, err
+	}
+	byRun, _, err := w.search(ctx, w.pool.Load(), nil)
+	if err != nil || len(byRun[run.ID]) == 0 {
+		return launch.Handle{}, err
+	}
+	return byRun[run.ID][0], nil
+}
+
+func (w *Worker) earlierByPID(ctx context.Context, run prefect.FlowRun) (launch.Handle, error) {
 	handle := launch.Handle{PID: run.InfrastructurePID, FlowRunID: run.ID}
 	seen, err := w.launcher.Describe(ctx, []launch.Handle{handle})
 	alive := err != nil
 	for _, o := range seen {
 		alive = o.Phase != launch.PhaseStopped && (o.Phase != launch.PhaseMissing || w.executedAtLaunch() && w.claimedLately(ctx, run))
 	}
-	key := "earlier " + run.ID + " " + run.InfrastructurePID
 	if !alive {
-		w.sightings.forget(key)
-		return false
+		return launch.Handle{}, nil
 	}
-	seenFor := w.sightings.seenFor(key, time.Now())
-	if seenFor < earlierPatience {
-		w.log.Info("Flow run is not launched yet: its earlier infrastructure has not ended", "flow_run", run.ID, "pid", run.InfrastructurePID)
-		return true
-	}
-	if err == nil {
-		err = w.launcher.Stop(ctx, handle, stopReason, w.opts.StopGrace)
-	}
-	w.log.Warn("Stop earlier infrastructure of a flow run that is due again", "flow_run", run.ID, "pid", run.InfrastructurePID, "error", err)
-	return seenFor < 2*earlierPatience
+	return handle, err
 }
 
 // claimedLately reports whether a run's last claim is so young that infrastructure

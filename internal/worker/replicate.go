@@ -142,34 +142,41 @@ func (w *Worker) infrastructurePending(work context.Context, flowRunID, message 
 }
 
 // undoTaking looks what the run was before it became pending by our word. Between
-// reading it and saying so it may have gone back to its pool: then it goes there
-// again, as it was, because a pending run without a claim is nobody's.
+// reading it and saying so it may have gone back to its pool, or ended: then it
+// becomes again what it was, because a pending run without a claim is nobody's.
 func (w *Worker) undoTaking(work context.Context, flowRunID, transition string) {
-	var states []prefect.State
-	err := persist(work, claimTries, func() (err error) {
-		states, err = w.api.FlowRunStates(work, flowRunID)
-		return err
-	})
+	states, err := w.statesOf(work, flowRunID)
 	if err != nil {
 		w.log.Debug("Read the states of a flow run", "flow_run", flowRunID, "error", err)
 		return
 	}
 	for i := 1; i < len(states); i++ {
 		before := states[i-1]
-		if states[i].Details.TransitionID != transition || before.Type != prefect.StateScheduled {
-			continue
+		if states[i].Details.TransitionID == transition && before.Type != prefect.StatePending {
+			w.restore(work, flowRunID, before, transition)
 		}
+	}
+}
+
+// restore makes a run again what it was before it became pending by our word, if it
+// still is.
+func (w *Worker) restore(work context.Context, flowRunID string, before prefect.State, transition string) {
+	state := prefect.State{Type: before.Type, Name: before.Name, Message: before.Message, Data: before.Data}
+	if before.Type == prefect.StateScheduled {
 		due := time.Now()
 		if before.Details.ScheduledTime != nil {
 			due = *before.Details.ScheduledTime
 		}
-		_, err := w.propose(work, flowRunID, proposal{state: prefect.State{
-			Type: prefect.StateScheduled, Name: before.Name, Message: "Back in its work pool.",
-			Details: prefect.StateDetails{ScheduledTime: &due},
-		}})
-		if err != nil {
-			w.log.Error("Give flow run back to its work pool", "flow_run", flowRunID, "error", err)
-		}
+		state.Details.ScheduledTime = &due
+	}
+	_, err := w.propose(work, flowRunID, proposal{
+		state: state, force: before.Type.Final(),
+		still: func(states []prefect.State) bool {
+			return len(states) > 0 && states[len(states)-1].Details.TransitionID == transition
+		},
+	})
+	if err != nil && !errors.Is(err, errOvertaken) {
+		w.log.Error("Give flow run its state back", "flow_run", flowRunID, "state", before.Name, "error", err)
 	}
 }
 

@@ -19,6 +19,8 @@ type queue struct {
 	deleted  []*message
 	receipts map[string]*message // all receipt handles ever given
 
+	forgetful bool // keeps nothing of what was deleted
+
 	deadLetters string // the queue for what was received too often; "" is none
 	maxReceives int
 }
@@ -32,11 +34,14 @@ type message struct {
 	visible   time.Time // not before
 }
 
+// handle is the receipt handle that the n-th receive gave.
+func (m *message) handle(n int) string { return fmt.Sprintf("%s#%d", m.id, n) }
+
 // AddQueue creates an empty queue, and returns its URL.
 func (s *Server) AddQueue(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queues[name] = &queue{receipts: map[string]*message{}}
+	s.queues[name] = &queue{receipts: map[string]*message{}, forgetful: s.forgetful}
 	s.wake()
 	return s.queueURL(name)
 }
@@ -234,7 +239,13 @@ func (q *queue) delete(receipt string) *Fault {
 		return nil
 	}
 	q.messages = slices.Delete(q.messages, at, at+1)
-	q.deleted = append(q.deleted, m)
+	if !q.forgetful {
+		q.deleted = append(q.deleted, m)
+		return nil
+	}
+	for n := range m.received {
+		delete(q.receipts, m.handle(n+1))
+	}
 	return nil
 }
 

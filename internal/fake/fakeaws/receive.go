@@ -75,7 +75,7 @@ func (s *Server) take(q *queue, call Call, most int) (messages []any, next time.
 			if m.received == 1 {
 				m.firstSeen = now
 			}
-			m.receipt = fmt.Sprintf("%s#%d", m.id, m.received)
+			m.receipt = m.handle(m.received)
 			m.visible = now.Add(s.hidesFor(call.Body))
 			q.receipts[m.receipt] = m
 			messages = append(messages, m.answer(call))

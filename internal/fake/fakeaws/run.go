@@ -105,7 +105,8 @@ func (k *token) conflict() *Fault {
 }
 
 func (s *Server) start(cluster string, d *Definition, request object) *Task {
-	id := fmt.Sprintf("%032x", len(s.tasks)+1)
+	s.started++
+	id := fmt.Sprintf("%032x", s.started)
 	task := &Task{
 		ARN:     arn("ecs", "task/"+cluster+"/"+id),
 		Cluster: arn("ecs", "cluster/"+cluster), Definition: d.ARN, Request: request, s: s, version: 1,

@@ -85,7 +85,9 @@ func (s *Server) takeLogs(r *http.Request) (int, any) {
 	if err := read(r, &lines); err != nil {
 		return malformed(err)
 	}
-	s.logs = append(s.logs, lines...)
+	if !s.forgetful {
+		s.logs = append(s.logs, lines...)
+	}
 	return http.StatusCreated, nil
 }
 
@@ -394,7 +396,9 @@ func (s *Server) swallowEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.mu.Lock()
-		s.events = append(s.events, event)
+		if !s.forgetful {
+			s.events = append(s.events, event)
+		}
 		s.mu.Unlock()
 	}
 }

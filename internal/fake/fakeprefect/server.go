@@ -46,6 +46,7 @@ type Server struct {
 	variables   map[string]Variable
 	logs        []Log
 	events      []json.RawMessage
+	forgetful   bool // keeps no calls, logs and events
 }
 
 // New is a server with nothing in it.
@@ -79,7 +80,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = append(s.calls, Call{r.Method, path, r.Header.Clone(), body, recorder.status})
+	if !s.forgetful {
+		s.calls = append(s.calls, Call{r.Method, path, r.Header.Clone(), body, recorder.status})
+	}
 	s.announce()
 }
 
@@ -159,6 +162,22 @@ func (s *Server) Events() []json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.events)
+}
+
+// Forgetful has the server keep no calls, logs and events: it may then serve for
+// ever. Flow runs go by Forget.
+func (s *Server) Forgetful() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetful, s.calls, s.logs, s.events = true, nil, nil, nil
+}
+
+// Forget deletes a flow run.
+func (s *Server) Forget(runID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs = slices.DeleteFunc(s.runs, func(r *FlowRun) bool { return r.ID == runID })
+	delete(s.states, runID)
 }
 
 // Until waits until reached says so; it is asked again after each call.

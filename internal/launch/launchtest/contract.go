@@ -272,6 +272,34 @@ func testFind(t *testing.T, h Harness) {
 	}
 }
 
+// testStopped is for launchers that know how what nobody watched has ended.
+func testStopped(t *testing.T, h Harness) {
+	l := start(t, h)
+	historian, ok := l.(launch.Historian)
+	if !ok {
+		t.Skip("the launcher remembers no ends")
+	}
+	job := h.Job(t, Script{Code: 3})
+	handle := mustLaunch(t, l, job)
+	await(t, l, handle, launch.PhaseStopped)
+	seen, err := historian.Stopped(t.Context(), job.Pool, []string{uuid.NewString(), job.FlowRunID})
+	if err != nil || len(seen) != 1 {
+		t.Fatalf("stopped gave %v, %v", seen, err)
+	}
+	o := seen[0]
+	if o.Handle.PID != handle.PID || o.Handle.FlowRunID != job.FlowRunID || o.Handle.ClaimID != job.ClaimID || o.Phase != launch.PhaseStopped {
+		t.Errorf("stopped gave %+v of %+v", o, handle)
+	}
+	if o.Exit == nil || o.Exit.Kind != launch.ExitNonZero || o.Exit.Code == nil || *o.Exit.Code != 3 {
+		t.Errorf("stopped says that it ended with %+v", o.Exit)
+	}
+	other := job.Pool
+	other.ID = uuid.NewString()
+	if seen, err := historian.Stopped(t.Context(), other, []string{job.FlowRunID}); err != nil || len(seen) != 0 {
+		t.Errorf("stopped in another pool gave %v, %v", seen, err)
+	}
+}
+
 func testTail(t *testing.T, h Harness) {
 	l := start(t, h)
 	if lines, err := l.Tail(t.Context(), h.missing(), 5); err != nil || len(lines) != 0 {

@@ -97,6 +97,7 @@ func Run(t *testing.T, h Harness) {
 		{"StopEndsIt", testStop},
 		{"StopOfGoneIsFine", testStopGone},
 		{"FindListsTheLiving", testFind},
+		{"StoppedTellsTheEnds", testStopped},
 		{"TailGivesTheNewest", testTail},
 		{"CloseEndsHints", testClose},
 	}
