@@ -161,7 +161,7 @@ func (p *play) build() {
 	p.buildPrefect()
 	p.engine = newEngine(p)
 	p.Cleanup(func() {
-		if p.Failed() {
+		if p.Failed() || os.Getenv("CHAOS_SHOW") != "" {
 			p.show()
 		}
 	})

@@ -5,6 +5,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"regexp"
@@ -42,7 +43,8 @@ func doReady(p *play, s step) {
 			return false
 		}
 		defer response.Body.Close()
-		said = response.Status
+		body, err := io.ReadAll(io.LimitReader(response.Body, 2000))
+		said = fmt.Sprint(response.Status, " ", string(body), " ", err)
 		return (response.StatusCode == http.StatusOK) == (s.State == "ready")
 	}) {
 		p.wrong("the worker was not %s within %s: its health is %s", s.State, limit, said)
