@@ -316,6 +316,7 @@ func (s *Server) filterRuns(r *http.Request) (int, any) {
 		FlowRuns struct {
 			State struct {
 				Type anyOf `json:"type"`
+				Name anyOf `json:"name"`
 			} `json:"state"`
 		} `json:"flow_runs"`
 		WorkPools struct {
@@ -329,7 +330,7 @@ func (s *Server) filterRuns(r *http.Request) (int, any) {
 	}
 	var found []*FlowRun
 	for _, run := range s.runs {
-		if matches(filter.FlowRuns.State.Type.Any, run.StateType) && matches(filter.WorkPools.ID.Any, run.WorkPoolID) {
+		if matches(filter.FlowRuns.State.Type.Any, run.StateType) && matches(filter.FlowRuns.State.Name.Any, run.StateName) && matches(filter.WorkPools.ID.Any, run.WorkPoolID) {
 			found = append(found, run)
 		}
 	}
