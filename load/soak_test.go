@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -179,12 +180,31 @@ func (s *soak) look() {
 		case "COMPLETED", "CRASHED", "FAILED", "CANCELLED":
 			delete(s.open, id)
 			s.over[run.StateType]++
+			s.wonder(run)
 			time.AfterFunc(soakMemory, func() { s.prefect.Forget(id) })
 		}
 	}
 	now := s.worker.sample(s.t)
 	now.runs = s.countLocked()
 	s.samples = append(s.samples, now)
+}
+
+// wonder tells of a run that is Crashed although it had told that it was Completed.
+func (s *soak) wonder(run fakeprefect.FlowRun) {
+	if run.StateType != "CRASHED" {
+		return
+	}
+	var history []string
+	for _, state := range s.prefect.States(run.ID) {
+		message := ""
+		if state.Message != nil {
+			message = *state.Message
+		}
+		history = append(history, fmt.Sprintf("%s %s %.60q", state.Timestamp.Format("05.000"), state.Name, message))
+	}
+	if strings.Contains(strings.Join(history, " "), " Completed ") {
+		s.t.Errorf("run %s was Completed: %s", run.ID, strings.Join(history, "; "))
+	}
 }
 
 func (s *soak) countLocked() (n int) {

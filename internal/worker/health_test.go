@@ -178,3 +178,13 @@ func (s *stuckLauncher) Describe(ctx context.Context, handles []launch.Handle) (
 	}
 	return s.fakeLauncher.Describe(ctx, handles)
 }
+
+func TestStatusOfALoopWithoutARound(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.after(time.Minute)
+		text := w.worker.Status()
+		if !strings.Contains(text, "running sweep: every 8s, 0 rounds, nothing to do so far\n") || strings.Contains(text, "00h") {
+			t.Error(text)
+		}
+	})
+}

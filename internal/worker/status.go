@@ -117,7 +117,12 @@ func (w *Worker) Status() string {
 	defer w.loops.mu.Unlock()
 	now := time.Now()
 	for _, l := range w.loops.list {
-		fmt.Fprintf(&b, "%s: every %s, %d rounds, last one %s ago", l.name, l.every, l.rounds, now.Sub(l.lastDone).Round(time.Second))
+		fmt.Fprintf(&b, "%s: every %s, %d rounds", l.name, l.every, l.rounds)
+		if l.rounds > 0 {
+			fmt.Fprintf(&b, ", last one %s ago", now.Sub(l.lastDone).Round(time.Second))
+		} else {
+			b.WriteString(", nothing to do so far")
+		}
 		if l.failures > 0 {
 			fmt.Fprintf(&b, ", %d failed in a row: %v", l.failures, l.lastErr)
 		}

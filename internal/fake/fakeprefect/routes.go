@@ -330,8 +330,7 @@ func (s *Server) filterRuns(r *http.Request) (int, any) {
 	}
 	var found []*FlowRun
 	for _, run := range s.runs {
-		if matches(filter.FlowRuns.State.Type.Any, run.StateType) && matches(filter.FlowRuns.State.Name.Any, run.StateName) &&
-			matches(filter.WorkPools.ID.Any, run.WorkPoolID) {
+		if matches(filter.FlowRuns.State.Type.Any, run.StateType) && matches(filter.FlowRuns.State.Name.Any, run.StateName) && matches(filter.WorkPools.ID.Any, run.WorkPoolID) {
 			found = append(found, run)
 		}
 	}
