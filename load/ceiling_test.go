@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	ceilingRuns = 240 // at most, per measurement
+	ceilingRuns = 120 // at most, per measurement
 	ceilingTime = 15 * time.Second
 	// As the worker's: flow runs between claim and launch, and connections.
 	ceilingHands, ceilingConnections = 64, 16
