@@ -98,8 +98,8 @@ conformance-sample: reference
 	@CONFORMANCE_SELECTION=80/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call CHECKLIST,faber)
 
 .PHONY: load
-load: ## The worker under load: bursts, a shared account, events that get lost (about 15 min)
-	$(GO) test -tags load -count=1 -timeout 40m -v ./load/
+load: reference ## The worker under load: bursts, a real Prefect server, a shared account, events that get lost (about 20 min)
+	$(TEST_ENV) $(GO) test -tags load -count=1 -timeout 40m -v ./load/
 
 # One worker, "faber", "python" or "stub", through the scenarios; the table comes last.
 SCENARIOS = CHAOS_WORKER=$(1) $(TEST_ENV) $(GO) test -tags chaos -count=1 -parallel $(CHAOS_PARALLEL) -timeout 60m ./chaos/

@@ -9,20 +9,24 @@ import (
 	"time"
 
 	"faber/internal/fake/fakeaws"
-	"faber/internal/fake/fakeprefect"
 )
 
 // engine is the container's part: it starts a while after its task, tells Prefect
 // that the run runs and how it ended, and its task stops.
 type engine struct {
 	aws     *fakeaws.Server
-	prefect *fakeprefect.Server
+	prefect states
 	life    time.Duration // of a run
 	crashes float64       // part of the runs that end with code 1 and tell nobody
 	post    *post         // carries events; nil sends none
 
 	mu      sync.Mutex
 	crashed map[string]bool // runs that did so
+}
+
+// states is where a flow run's process tells how it is: a fake server or a real one.
+type states interface {
+	Become(run, stateType, name string) error
 }
 
 func (e *engine) play(ctx context.Context, task *fakeaws.Task) {

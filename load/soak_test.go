@@ -97,7 +97,7 @@ func newSoak(t *testing.T) *soak {
 	s.deployment = s.prefect.AddDeployment(fakeprefect.Deployment{Name: "deployment", FlowID: s.flow, WorkPoolName: pool}).ID
 	api := httptest.NewServer(s.prefect)
 	t.Cleanup(api.Close)
-	s.worker = startSoaked(t, api.URL+"/api", s.aws.URL)
+	s.worker = startSoaked(t, api.URL+"/api", s.aws.URL, "--limit", strconv.Itoa(soakLimit))
 	return s
 }
 

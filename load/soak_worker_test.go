@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -42,18 +41,13 @@ type soaked struct {
 }
 
 // startSoaked starts the binary that FABER names, with nothing of this environment.
-func startSoaked(t *testing.T, api, aws string) *soaked {
+func startSoaked(t *testing.T, api, aws string, flags ...string) *soaked {
 	t.Helper()
 	faber := os.Getenv("FABER")
 	if faber == "" {
-		t.Fatal("FABER must name the binary: run `make soak`")
+		t.Fatal("FABER must name the binary: run `make load` or `make soak`")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
+	port := freePort(t)
 	home := t.TempDir()
 	w := &soaked{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), log: filepath.Join(home, "log"), ended: make(chan error, 1)}
 	log, err := os.Create(w.log)
@@ -61,8 +55,8 @@ func startSoaked(t *testing.T, api, aws string) *soaked {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	w.cmd = exec.Command(faber, "worker", "start", "-p", pool, "-t", "ecs", "-n", "soak", "--with-healthcheck",
-		"--events-queue", queue, "--limit", strconv.Itoa(soakLimit))
+	w.cmd = exec.Command(faber, append([]string{"worker", "start", "-p", pool, "-t", "ecs", "-n", "soak", "--with-healthcheck",
+		"--events-queue", queue}, flags...)...)
 	w.cmd.Env = []string{
 		"HOME=" + home, "PREFECT_API_URL=" + api, "AWS_ENDPOINT_URL=" + aws, "AWS_REGION=eu-central-1",
 		"AWS_ACCESS_KEY_ID=soak", "AWS_SECRET_ACCESS_KEY=soak-secret", "AWS_EC2_METADATA_DISABLED=true",
@@ -104,13 +98,7 @@ func (w *soaked) status() string {
 }
 
 // tail is the end of its log.
-func (w *soaked) tail() string {
-	data, err := os.ReadFile(w.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(data[max(0, len(data)-4000):])
-}
+func (w *soaked) tail() string { return tailOf(w.log) }
 
 // sample asks the system for its memory and itself for the rest.
 func (w *soaked) sample(t *testing.T) sample {
