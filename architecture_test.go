@@ -74,7 +74,7 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
 	"chaos": "front front/awsfront front/prefectfront", // what spoils, holds and records
-	"load": "ecs launch prefect worker", // it starts what the binary starts, beside fakes whose clocks it reads
+	"load":  "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
 }
 
 func (r room) mayImport(other string, inTest bool) bool {

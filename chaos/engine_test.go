@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -268,9 +269,7 @@ func (l *life) deafWait(d time.Duration) (killed bool) {
 func (l *life) environment() map[string]string {
 	env := map[string]string{}
 	name := ""
-	for at, value := range l.task.Env("") {
-		env[at] = value
-	}
+	maps.Copy(env, l.task.Env(""))
 	for _, c := range list(dig(l.task.Request, "overrides", "containerOverrides")) {
 		if name == "" {
 			name, _ = c["name"].(string)
@@ -381,7 +380,7 @@ func (l *life) terminated() int {
 		return sigterm
 	}
 	if l.stint.Term > 0 {
-		time.Sleep(time.Duration(l.stint.Term)) //nolint:forbidigo // a process that takes its time to end
+		time.Sleep(time.Duration(l.stint.Term))
 	}
 	switch l.environment()["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] {
 	case "reschedule":

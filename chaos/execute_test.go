@@ -31,8 +31,10 @@ func (l *life) executeForReal() int {
 	}
 	var out bytes.Buffer
 	cmd := exec.Command(suite.prefect, "flow-run", "execute", l.run)
-	cmd.Env = append(env, "PREFECT_API_URL="+l.e.p.client.url, "HOME="+home, "PREFECT_HOME="+filepath.Join(home, ".prefect"),
-		"CHAOS_WITNESS="+witness, "PREFECT_SERVER_ANALYTICS_ENABLED=false")
+	cmd.Env = slices.Concat(env, []string{
+		"PREFECT_API_URL=" + l.e.p.client.url, "HOME=" + home, "PREFECT_HOME=" + filepath.Join(home, ".prefect"),
+		"CHAOS_WITNESS=" + witness, "PREFECT_SERVER_ANALYTICS_ENABLED=false",
+	})
 	cmd.Dir, cmd.Stdout, cmd.Stderr = home, &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.WaitDelay = 5 * time.Second

@@ -133,6 +133,7 @@ func number(variable string, standard uint64) (uint64, error) {
 }
 
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	for _, s := range suite.scenarios {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()

@@ -323,17 +323,17 @@ func (p *play) cancels() bool {
 // fill puts the ids of what the scenario made in the place of their names: $hit,
 // $rest, $all, $run:<deployment>, $deployment:<name>.
 func (p *play) fill(text string) string {
-	any := func(ids []string) string { return "(" + strings.Join(ids, "|") + ")" }
+	anyOf := func(ids []string) string { return "(" + strings.Join(ids, "|") + ")" }
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
 		switch kind, of, _ := strings.Cut(name[1:], ":"); kind {
 		case "hit", "rest":
-			return any(ids(p.of(kind)))
+			return anyOf(ids(p.of(kind)))
 		case "all":
-			return any(ids(p.runs))
+			return anyOf(ids(p.runs))
 		case "pool":
 			return regexp.QuoteMeta(p.pool)
 		case "run":
-			return any(ids(p.of(of)))
+			return anyOf(ids(p.of(of)))
 		case "deployment":
 			var all []string
 			for _, d := range p.deployments {
@@ -341,7 +341,7 @@ func (p *play) fill(text string) string {
 					all = append(all, d.id)
 				}
 			}
-			return any(all)
+			return anyOf(all)
 		}
 		return name
 	})

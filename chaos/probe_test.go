@@ -24,7 +24,7 @@ func doStartWithHealth(p *play, s step) {
 	if err != nil {
 		p.fatal("%v", err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it is one
+	port := listener.Addr().(*net.TCPAddr).Port
 	_ = listener.Close()
 	p.health = fmt.Sprintf("http://127.0.0.1:%d%s", port, readyPaths[suite.worker])
 	s.Args = append(s.Args, "--with-healthcheck")

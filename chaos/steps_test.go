@@ -332,8 +332,10 @@ func doFlood(p *play, s step) {
 // doForeignTask starts a task in the same cluster that is nobody's here. Text is its
 // startedBy.
 func doForeignTask(p *play, s step) {
-	d := p.cloud.PutDefinition(object{"family": "foreign", "requiresCompatibilities": []string{"FARGATE"}, "networkMode": "awsvpc", "cpu": "256", "memory": "512",
-		"containerDefinitions": []object{{"name": "prefect", "image": "registry.example/foreign"}}})
+	d := p.cloud.PutDefinition(object{
+		"family": "foreign", "requiresCompatibilities": []string{"FARGATE"}, "networkMode": "awsvpc", "cpu": "256", "memory": "512",
+		"containerDefinitions": []object{{"name": "prefect", "image": "registry.example/foreign"}},
+	})
 	body := object{"cluster": "default", "taskDefinition": d.ARN, "launchType": "FARGATE", "networkConfiguration": object{"awsvpcConfiguration": object{"subnets": []string{"subnet-a"}}}}
 	if s.Text != "" {
 		body["startedBy"] = p.fill(s.Text)

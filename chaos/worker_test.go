@@ -152,7 +152,7 @@ func (w *worker) endChildren() {
 // still writing.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "chaos-")
+	dir, err := os.MkdirTemp("", "chaos-") //nolint:usetesting // that one fails the test when a process still writes there
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,8 +55,10 @@ func startSoaked(t *testing.T, api, aws string, flags ...string) *soaked {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	w.cmd = exec.Command(faber, append([]string{"worker", "start", "-p", pool, "-t", "ecs", "-n", "soak", "--with-healthcheck",
-		"--events-queue", queue}, flags...)...)
+	w.cmd = exec.Command(faber, append([]string{
+		"worker", "start", "-p", pool, "-t", "ecs", "-n", "soak", "--with-healthcheck",
+		"--events-queue", queue,
+	}, flags...)...)
 	w.cmd.Env = []string{
 		"HOME=" + home, "PREFECT_API_URL=" + api, "AWS_ENDPOINT_URL=" + aws, "AWS_REGION=eu-central-1",
 		"AWS_ACCESS_KEY_ID=soak", "AWS_SECRET_ACCESS_KEY=soak-secret", "AWS_EC2_METADATA_DISABLED=true",

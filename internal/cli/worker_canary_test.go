@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -136,9 +136,7 @@ func canaryECS(t *testing.T, logFormat string) {
 		t.Errorf("exit code %d", code)
 	}
 	sinks := map[string]string{"the log": talk.String()}
-	for path, text := range served {
-		sinks[path] = text
-	}
+	maps.Copy(sinks, served)
 	canaryBodies(t, s, sinks)
 	masked := 0
 	for name, text := range sinks {

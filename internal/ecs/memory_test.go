@@ -114,10 +114,24 @@ func TestLaddersThatNobodyCanClimb(t *testing.T) {
 		value any
 		want  string
 	}{
-		{nil, ""}, {"", ""}, {[]any{}, ""}, {[]any{4096.0}, ""}, {[]any{61440.0, 122880.0}, ""},
-		{4096.0, shape}, {"4096", shape}, {[]any{8192.0, 4096.0}, shape}, {[]any{4096.0, 4096.0}, shape},
-		{[]any{0.0}, shape}, {[]any{-1.0}, shape}, {[]any{4096.5}, shape}, {[]any{"much"}, shape}, {[]any{nil}, shape}, {map[string]any{"a": 1.0}, shape},
-		{[]any{5000.0}, fmt.Sprintf(sizes, 5000, 1024)}, {[]any{4096.0, 31744.0}, fmt.Sprintf(sizes, 31744, 1024)}, {[]any{131072.0}, fmt.Sprintf(sizes, 131072, 1024)},
+		{nil, ""},
+		{"", ""},
+		{[]any{}, ""},
+		{[]any{4096.0}, ""},
+		{[]any{61440.0, 122880.0}, ""},
+		{4096.0, shape},
+		{"4096", shape},
+		{[]any{8192.0, 4096.0}, shape},
+		{[]any{4096.0, 4096.0}, shape},
+		{[]any{0.0}, shape},
+		{[]any{-1.0}, shape},
+		{[]any{4096.5}, shape},
+		{[]any{"much"}, shape},
+		{[]any{nil}, shape},
+		{map[string]any{"a": 1.0}, shape},
+		{[]any{5000.0}, fmt.Sprintf(sizes, 5000, 1024)},
+		{[]any{4096.0, 31744.0}, fmt.Sprintf(sizes, 31744, 1024)},
+		{[]any{131072.0}, fmt.Sprintf(sizes, 131072, 1024)},
 	} {
 		err := l.Check(testJob(set(tt.value, ladderKey)))
 		switch {

@@ -44,7 +44,7 @@ func (a modelAction) String() string {
 	return text + fmt.Sprintf(" then %s", a.Then)
 }
 
-func (h modelHistory) String() string {
+func (h *modelHistory) String() string {
 	data, err := json.Marshal(h)
 	if err != nil {
 		panic(err)

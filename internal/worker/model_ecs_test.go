@@ -314,6 +314,3 @@ func (i *modelWorker) hint(pid string) {
 	default:
 	}
 }
-
-// ourTask reports whether a worker of ours has started a task.
-func (t *modelTask) ourTask() bool { return t.by != nil }

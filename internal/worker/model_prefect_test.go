@@ -39,7 +39,6 @@ type modelRun struct {
 	plans      []modelPlan
 	foreign    bool      // Prefect's own worker has it
 	ours       bool      // a worker of ours has claimed it
-	freed      time.Time // when a user scheduled it anew
 	cancelled  bool      // a user has asked for its cancellation
 	stuckSince time.Time // since when it is ill, as the check saw it
 	told       string    // the rule that it broke
@@ -81,7 +80,9 @@ func newModelServer(w *modelWorld) *modelServer {
 		w: w, runs: map[string]*modelRun{}, leases: map[string]*modelLease{}, beats: map[string]modelBeat{},
 		pool: prefect.WorkPool{ID: "pool-id", Name: "pool", Type: "fake", Status: "READY"},
 		deployed: []*modelDeployment{
-			{id: "free"}, {id: "single", limit: 1, grace: 30 * time.Second}, {id: "pair", limit: 2, grace: 5 * time.Minute},
+			{id: "free"},
+			{id: "single", limit: 1, grace: 30 * time.Second},
+			{id: "pair", limit: 2, grace: 5 * time.Minute},
 			{id: "timed", vars: map[string]any{variableMaxRuntime: modelMaxRuntime.Seconds()}},
 			{id: "unforgiving", vars: map[string]any{variableReschedule: false, variableMaxLaunches: 2}},
 		},

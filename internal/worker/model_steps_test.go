@@ -42,7 +42,7 @@ func TestModelKilledAtEveryStep(t *testing.T) {
 // if it takes its time.
 func stepHistory(kind modelKind, how modelHow, after string, skip int) modelHistory {
 	plan := modelPlan{Kind: kind, Provision: 3 * time.Second, Run: 4 * time.Second, Unseen: 2 * time.Second, Deaf: true}
-	h := modelHistory{Seed: uint64(skip) + 1, Workers: 1, SubmitLimit: 64, Actions: []modelAction{ //nolint:gosec // it is small
+	h := modelHistory{Seed: uint64(skip) + 1, Workers: 1, SubmitLimit: 64, Actions: []modelAction{
 		{Do: "fault", Fault: &modelFault{Run: -1, Slot: 0, Skip: skip, Count: 1, How: how}},
 		{Do: "run", Plans: []modelPlan{plan}, Then: 20 * time.Second},
 	}}

@@ -58,7 +58,7 @@ type modelSlot struct {
 const ignoreEnv = "FABER_MODEL_IGNORE"
 
 func newModelWorld(h modelHistory) *modelWorld {
-	w := &modelWorld{begun: time.Now(), rng: rand.New(rand.NewPCG(h.Seed, 1)), h: h} //nolint:gosec // a replayable seed
+	w := &modelWorld{begun: time.Now(), rng: rand.New(rand.NewPCG(h.Seed, 1)), h: h}
 	w.ignored = strings.Split(os.Getenv(ignoreEnv), ",")
 	before := draw
 	draw = w.chance

@@ -72,7 +72,8 @@ func (w *Worker) adoptOrphan(fetch, work context.Context, o orphan) (ours bool, 
 		return w.adoptClaim(fetch, work, o)
 	case prefect.StateCancelling:
 		if o.run.InfrastructurePID == "" {
-			return w.cancelOrphan(work, o), 0
+			w.cancelOrphan(work, o)
+			return true, 0
 		}
 	}
 	if handle, ok := w.handleOf(o.run, nil); ok {
@@ -165,16 +166,15 @@ func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 }
 
 // cancelOrphan ends a run that is being cancelled and has no infrastructure.
-func (w *Worker) cancelOrphan(work context.Context, o orphan) bool {
+func (w *Worker) cancelOrphan(work context.Context, o orphan) {
 	l := w.slots.adopt(o.run.ID)
 	if l == nil {
-		return true
+		return
 	}
 	w.dispatches.Go(func() {
 		defer w.dispatched(l, false)
 		w.forceCancelled(work, o.run.ID, noInfrastructure)
 	})
-	return true
 }
 
 // adoptLost sees to a run whose infrastructure nobody knows: it never told where it

@@ -115,7 +115,7 @@ func (f *Front) Holds() *front.Holds { return f.gate.Holds() }
 // Close cuts held calls, forgets what was to come, and drops idle connections to the emulators.
 func (f *Front) Close() {
 	f.gate.Close()
-	f.future.close()
+	f.close()
 	f.client.CloseIdleConnections()
 }
 

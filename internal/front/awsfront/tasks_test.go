@@ -166,12 +166,14 @@ func TestInventedEnd(t *testing.T) {
 		want string
 	}{
 		{
-			"out of memory", front.Stop{Code: "EssentialContainerExited", Reason: "Essential container in task exited", ContainerReason: "OutOfMemoryError: Container killed due to memory usage", ExitCode: &code},
+			"out of memory",
+			front.Stop{Code: "EssentialContainerExited", Reason: "Essential container in task exited", ContainerReason: "OutOfMemoryError: Container killed due to memory usage", ExitCode: &code},
 			"EssentialContainerExited|Essential container in task exited|prefect 137 OutOfMemoryError: Container killed due to memory usage|sidecar 143 ",
 		},
 		{"Spot", front.Stop{Code: "SpotInterruption", Reason: "Your Spot Task was interrupted."}, "SpotInterruption|Your Spot Task was interrupted.|prefect - |sidecar 143 "},
 		{
-			"never started", front.Stop{Code: "TaskFailedToStart", Reason: "CannotPullContainerError: pull image manifest has been retried 1 time(s)", Container: "sidecar", ContainerReason: "no"},
+			"never started",
+			front.Stop{Code: "TaskFailedToStart", Reason: "CannotPullContainerError: pull image manifest has been retried 1 time(s)", Container: "sidecar", ContainerReason: "no"},
 			"TaskFailedToStart|CannotPullContainerError: pull image manifest has been retried 1 time(s)|prefect - |sidecar - no",
 		},
 	} {

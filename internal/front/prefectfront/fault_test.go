@@ -170,7 +170,7 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: %d %q, effect %s", name, w.Code, w.Body, calls[0].Effect)
 		}
 	}
-	if text := fmt.Sprint(unzipped([]byte("no gzip"), http.Header{"Content-Encoding": {"gzip"}})); text != "[]" {
+	if text := fmt.Sprint(string(unzipped([]byte("no gzip"), http.Header{"Content-Encoding": {"gzip"}}))); text != "[]" {
 		t.Errorf("what is no gzip: %s", text)
 	}
 }
