@@ -29,7 +29,7 @@ func TestModelKilledAtEveryStep(t *testing.T) {
 					for skip := 0; skip < lastStep; skip += stride {
 						h := stepHistory(kind, how, after, skip)
 						if w := playHistory(t, h); len(w.violations) > 0 {
-							t.Fatalf("%s: %s, successor %s, call %d\nhistory: %s\n%s", w.violations[0], how, after, skip, h, strings.Join(w.trace, "\n"))
+							t.Fatalf("%s: %s, successor %s, call %d\nhistory: %s\n%s", w.violations[0], how, after, skip, &h, strings.Join(w.trace, "\n"))
 						}
 					}
 				}

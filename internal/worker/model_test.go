@@ -108,7 +108,7 @@ func TestModelRegressions(t *testing.T) {
 // tell fails with the rule alone, so that a shrunk history breaks the same one, and
 // shows the story beside it.
 func tell(rt *rapid.T, w *modelWorld) {
-	rt.Logf("history: %s", w.h)
+	rt.Logf("history: %s", &w.h)
 	rt.Logf("story:\n%s", strings.Join(w.trace, "\n"))
 	rt.Fatalf("%s", w.violations[0])
 }
