@@ -172,6 +172,9 @@ func (p *realPrefect) startWith(flow string, parameters map[string]any) (runID s
 		"name": "d", "flow_id": made.ID, "work_pool_name": "p", "path": dir, "entrypoint": "flows.py:" + flow,
 		"pull_steps": []any{map[string]any{"prefect.deployments.steps.set_working_directory": map[string]any{"directory": dir}}},
 	}, &made)
+	if parameters == nil {
+		parameters = map[string]any{}
+	}
 	p.call("POST", "/deployments/"+made.ID+"/create_flow_run", map[string]any{"state": map[string]any{"type": "SCHEDULED"}, "parameters": parameters}, &made)
 	return made.ID
 }

@@ -47,13 +47,16 @@ func (w *Worker) adoptRound(fetch, work context.Context) (soon time.Duration, er
 		return 0, fmt.Errorf("read open flow runs: %w", err)
 	}
 	var unheld []prefect.FlowRun
+	open := make(map[string]bool, len(runs))
 	for _, run := range runs {
+		open[run.ID] = true
 		if !w.slots.holds(run.ID) {
 			unheld = append(unheld, run)
 		} else if run.StateType == prefect.StateCancelling {
 			w.noticeCancelling(run.ID)
 		}
 	}
+	w.open.Store(&open)
 	if len(unheld) == 0 {
 		w.attempts.setForeign(0)
 		return 0, nil
@@ -95,6 +98,9 @@ func (w *Worker) orphans(ctx context.Context, unheld []prefect.FlowRun) (orphans
 		if err != nil || len(states) == 0 {
 			w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
 			foreign++
+			continue
+		}
+		if w.restoreEnd(ctx, run, states) {
 			continue
 		}
 		o := orphan{run: run, states: states}

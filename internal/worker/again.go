@@ -86,7 +86,10 @@ func (w *Worker) moreMemory(ctx context.Context, a *attempt, run prefect.FlowRun
 	if err != nil {
 		return defeat{}, false
 	}
-	job := launch.Job{FlowRunID: run.ID, Configuration: map[string]any{variableMemoryLadder: p.memoryLadder}}
+	job, err := w.render(ctx, &submission{run: run, deployment: a.deployment, claim: prefect.State{ID: a.handle.ClaimID}})
+	if err != nil {
+		return defeat{}, false // what it would get now cannot be known
+	}
 	memory, ok := ladder.MemoryAfter(job, pastOf(states, time.Now()).outOfMemory+1)
 	d := w.defeatOf(ctx, a, run, defeatMemory)
 	d.memory = memory

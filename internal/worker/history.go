@@ -14,15 +14,17 @@ import (
 // pending did so in its own process, under the claim that it had.
 func lastClaim(states []prefect.State) (claim prefect.State, owner string, ok bool) {
 	var current, resting prefect.State
+	var late bool
 	for _, s := range states {
 		switch {
 		case s.Type == prefect.StatePending && s.Name == "Pending":
-			current, resting = s, prefect.State{}
-		case s.Type == prefect.StateRunning && current.ID == "":
-			current = resting
+			current, resting, late = s, prefect.State{}, false
+		case s.Type == prefect.StateRunning && current.ID == "", s.Type == prefect.StatePending && late:
+			current, late = resting, false // Late is said of a run that was claimed just then
 		case s.Type == prefect.StateScheduled, s.Type == prefect.StatePaused:
 			if current.ID != "" {
 				current, resting = prefect.State{}, current
+				late = s.Name == "Late"
 			}
 		case s.Type.Final():
 			current, resting = prefect.State{}, prefect.State{}
@@ -39,6 +41,23 @@ func claimOf(run prefect.FlowRun, states []prefect.State) (claim prefect.State, 
 		states = states[:n-1]
 	}
 	return lastClaim(states)
+}
+
+// goneOn finds what a run became after its last claim, if that is an end or a new
+// beginning. Pending by another name, which tells only what a run waits for, is not.
+func goneOn(states []prefect.State) (last prefect.State, ok bool) {
+	for _, s := range states {
+		switch {
+		case s.Type == prefect.StatePending && s.Name == "Pending":
+			ok = false
+		case s.Type == prefect.StatePending && last.Type == prefect.StateScheduled && strings.HasSuffix(strings.ToLower(s.Name), "submitting"):
+			ok = false // it is being launched
+		case s.Type == prefect.StatePending:
+		default:
+			last, ok = s, s.Type.Final() || s.Type == prefect.StateScheduled
+		}
+	}
+	return last, ok
 }
 
 // wasGivenBack reports whether the message of a state is a worker's verdict on a

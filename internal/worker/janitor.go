@@ -46,7 +46,7 @@ func (w *Worker) janitorRound(ctx context.Context, view *poolView) (leftovers in
 	}
 	var problems []error
 	for flowRunID, handles := range byRun {
-		if w.slots.holds(flowRunID) {
+		if w.slots.holds(flowRunID) && !w.absent(flowRunID) {
 			continue
 		}
 		w.beat(janitorLoopName, w.opts.JanitorEvery) // many take long
@@ -72,6 +72,13 @@ func (w *Worker) janitorRound(ctx context.Context, view *poolView) (leftovers in
 	}
 	w.metrics.leftovers.Set(float64(leftovers))
 	return leftovers, errors.Join(problems...)
+}
+
+// absent reports whether a run in work was not among the pool's open runs when these
+// were read last: it has ended, was deleted, or waits.
+func (w *Worker) absent(flowRunID string) bool {
+	open := w.open.Load()
+	return open != nil && !(*open)[flowRunID]
 }
 
 // uselessFor says why nobody needs a run's infrastructure any more; "" when somebody

@@ -44,6 +44,16 @@ func (s *submission) stands(states []prefect.State) bool {
 	return len(states) > 0 && slices.Contains(s.own, states[len(states)-1].ID)
 }
 
+// late reports whether the run was due so long ago that the server may call it Late,
+// which it may do to a run that was claimed just then: the run is scheduled again.
+func (s *submission) late() bool {
+	due := s.run.NextScheduledStart
+	return due != nil && time.Since(*due) > lateAfter
+}
+
+// lateAfter is well before the server calls a run late, which it does after 15 s.
+const lateAfter = 8 * time.Second
+
 // took notes a state that the run was brought to.
 func (s *submission) took(result prefect.OrchestrationResult) {
 	if result.Status == prefect.StatusAccept && result.State != nil {
@@ -221,7 +231,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s *submission, place str
 // been something else than was seen: the server lets a run be pending again that has
 // ended, or has gone back to its pool. Such a one becomes again what it was.
 func (w *Worker) submittedAsFound(ctx context.Context, s *submission, submitted *prefect.State) bool {
-	if submitted == nil || s.again == "" && time.Since(s.at) < claimableFor {
+	if submitted == nil || s.again == "" && time.Since(s.at) < claimableFor && !s.late() {
 		return true
 	}
 	states, err := w.statesOf(ctx, s.run.ID)
@@ -229,8 +239,11 @@ func (w *Worker) submittedAsFound(ctx context.Context, s *submission, submitted 
 		return false
 	}
 	i := slices.IndexFunc(states, func(state prefect.State) bool { return state.ID == submitted.ID })
-	if i < 1 || states[i-1].ID == s.found || states[i-1].Type == prefect.StatePending && s.again == "" {
+	switch {
+	case i < 1, states[i-1].ID == s.found:
 		return true
+	case states[i-1].Type == prefect.StatePending && states[i-1].Name != "Pending" && s.again == "":
+		return true // somebody told what the run waits for
 	}
 	w.log.Info(fmt.Sprintf("Flow run '%s' was %s by then; it is not launched", s.run.ID, states[i-1].Name))
 	if states[i-1].Type != prefect.StatePending {

@@ -182,7 +182,7 @@ func (w *Worker) cancelOrphan(work context.Context, o orphan) {
 // run that is pending never began and goes back; one that is running is lost, once
 // that was seen for long enough.
 func (w *Worker) adoptLost(fetch, work context.Context, o orphan) bool {
-	if handle, ok := w.endedBefore(fetch, o); ok {
+	if handle, ok := w.historyOf(fetch, o); ok {
 		return w.adoptInfrastructure(fetch, work, o.run, handle)
 	}
 	if since(o.last()) < lostPatience || !w.sightings.twice("lost "+o.run.ID, time.Now()) {
@@ -199,7 +199,7 @@ func (w *Worker) adoptLost(fetch, work context.Context, o orphan) bool {
 	return true
 }
 
-func (w *Worker) endedBefore(ctx context.Context, o orphan) (launch.Handle, bool) {
+func (w *Worker) historyOf(ctx context.Context, o orphan) (launch.Handle, bool) {
 	h, ok := w.launcher.(launch.Historian)
 	if !ok {
 		return launch.Handle{}, false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,19 +56,28 @@ func (r *replicas) knows(id string) bool {
 // read once.
 func (w *Worker) replicate(work context.Context, hints []launch.Hint) {
 	pending := make(map[string][]string) // messages by flow run, in their order
+	past := make(map[string]bool)        // flow runs whose infrastructure is past that
 	for _, hint := range hints {
 		if hint.Event == nil {
 			continue
 		}
 		w.emitReplica(hint.Event)
-		if id := hint.Event.Labels["prefect.io/flow-run-id"]; id != "" && hint.Event.Pending != "" {
+		switch id := hint.Event.Labels["prefect.io/flow-run-id"]; {
+		case id == "":
+		case hint.Event.Pending == "":
+			past[id] = true
+		default:
 			pending[id] = append(pending[id], hint.Event.Pending)
 		}
 	}
+	received := time.Now()
 	for id, messages := range pending {
+		if past[id] {
+			continue
+		}
 		w.jobs.Go(func() {
 			for _, message := range messages {
-				w.infrastructurePending(work, id, message)
+				w.infrastructurePending(work, id, message, received)
 			}
 		})
 	}
@@ -117,28 +127,37 @@ func (w *Worker) relatedByLabels(labels map[string]string) []prefect.Resource {
 	return all
 }
 
+// pendingFresh is for how long it is worth telling what infrastructure waits for. On
+// a slow server the run may have ended by the time it is told.
+const pendingFresh = 3 * time.Second
+
 // infrastructurePending says in the run's state what its infrastructure waits for.
 // Only a run that is pending is told so: one that was scheduled again meanwhile
 // must not be taken from its pool by an old message.
-func (w *Worker) infrastructurePending(work context.Context, flowRunID, message string) {
+func (w *Worker) infrastructurePending(work context.Context, flowRunID, message string, received time.Time) {
 	var run prefect.FlowRun
 	err := persist(work, claimTries, func() (err error) {
 		run, err = w.api.ReadFlowRun(work, flowRunID)
 		return err
 	})
-	if err != nil || run.StateType != prefect.StatePending {
+	if err != nil || run.StateType != prefect.StatePending || time.Since(received) > pendingFresh {
 		return
 	}
 	result, err := w.propose(work, flowRunID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "InfrastructurePending", Message: message},
-		tries: claimTries,
+		tries: claimTries, still: isPending,
 	})
 	switch {
-	case err != nil && !errors.Is(err, prefect.ErrNotFound):
+	case err != nil && !errors.Is(err, prefect.ErrNotFound) && !errors.Is(err, errOvertaken):
 		w.log.Warn("Failed to propose InfrastructurePending for flow run "+flowRunID, "error", err)
 	case err == nil && result.Status == prefect.StatusAccept && result.State != nil:
 		w.undoTaking(work, flowRunID, result.State.Details.TransitionID)
 	}
+}
+
+// isPending reports whether a run waits for its infrastructure.
+func isPending(states []prefect.State) bool {
+	return len(states) > 0 && states[len(states)-1].Type == prefect.StatePending
 }
 
 // undoTaking looks what the run was before it became pending by our word. Between
@@ -150,17 +169,20 @@ func (w *Worker) undoTaking(work context.Context, flowRunID, transition string) 
 		w.log.Debug("Read the states of a flow run", "flow_run", flowRunID, "error", err)
 		return
 	}
-	for i := 1; i < len(states); i++ {
-		before := states[i-1]
-		if states[i].Details.TransitionID == transition && before.Type != prefect.StatePending {
-			w.restore(work, flowRunID, before, transition)
-		}
+	ours := func(s prefect.State) bool { return s.Details.TransitionID == transition }
+	if before, ok := goneOn(slices.DeleteFunc(slices.Clone(states), ours)); ok {
+		w.restore(work, flowRunID, before, transition)
 	}
 }
 
 // restore makes a run again what it was before it became pending by our word, if it
-// still is.
+// still is. What is current, the run itself must tell: the server stamps states before
+// their turn comes, so that two that are close may stand in the wrong order.
 func (w *Worker) restore(work context.Context, flowRunID string, before prefect.State, transition string) {
+	run, err := w.readRun(work, flowRunID)
+	if err != nil || run.State == nil || run.State.Details.TransitionID != transition {
+		return
+	}
 	state := prefect.State{Type: before.Type, Name: before.Name, Message: before.Message, Data: before.Data}
 	if before.Type == prefect.StateScheduled {
 		due := time.Now()
@@ -169,15 +191,25 @@ func (w *Worker) restore(work context.Context, flowRunID string, before prefect.
 		}
 		state.Details.ScheduledTime = &due
 	}
-	_, err := w.propose(work, flowRunID, proposal{
-		state: state, force: before.Type.Final(),
-		still: func(states []prefect.State) bool {
-			return len(states) > 0 && states[len(states)-1].Details.TransitionID == transition
-		},
-	})
-	if err != nil && !errors.Is(err, errOvertaken) {
+	w.log.Info("Flow run becomes again what it was", "flow_run", flowRunID, "state", before.Name)
+	if _, err := w.propose(work, flowRunID, proposal{state: state, force: before.Type.Final()}); err != nil {
 		w.log.Error("Give flow run its state back", "flow_run", flowRunID, "state", before.Name, "error", err)
 	}
+}
+
+// restoreEnd gives a run its end back that had it under its last claim, and is pending
+// again by a late word of somebody's. It reports whether there was such an end.
+func (w *Worker) restoreEnd(work context.Context, run prefect.FlowRun, states []prefect.State) bool {
+	if run.StateType != prefect.StatePending || run.State == nil || run.State.Name == "Pending" {
+		return false
+	}
+	current := func(s prefect.State) bool { return s.ID == run.State.ID }
+	end, ok := goneOn(slices.DeleteFunc(slices.Clone(states), current))
+	if !ok || !end.Type.Final() {
+		return false
+	}
+	w.restore(work, run.ID, end, run.State.Details.TransitionID)
+	return true
 }
 
 // recent is a map that forgets the oldest beyond replicasKept.

@@ -61,6 +61,9 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	if outcome = w.settled(work, a, run); outcome != "" {
 		return outcome, nil
 	}
+	if w.endedBefore(work, run) {
+		return "final", nil
+	}
 	switch a.exit.Kind {
 	case launch.ExitClean:
 		return w.reportSilence(work, a)
@@ -88,6 +91,16 @@ func (w *Worker) report(work context.Context, a *attempt) (outcome string, err e
 	}
 	w.reportCrash(work, a, run)
 	return "crashed", nil
+}
+
+// endedBefore reports whether a run that seems to be pending has told its end, and
+// sees to it that it has ended.
+func (w *Worker) endedBefore(work context.Context, run prefect.FlowRun) bool {
+	if run.StateType != prefect.StatePending || run.State == nil || run.State.Name == "Pending" {
+		return false
+	}
+	states, err := w.statesOf(work, run.ID)
+	return err == nil && w.restoreEnd(work, run, states)
 }
 
 // reportCrash tells of infrastructure that failed. The state says what happened,
@@ -247,6 +260,9 @@ func (w *Worker) reportSilence(work context.Context, a *attempt) (string, error)
 	}
 	if outcome := w.settled(work, a, run); outcome != "" {
 		return outcome, nil
+	}
+	if w.endedBefore(work, run) {
+		return "final", nil
 	}
 	message := "The flow run's infrastructure exited cleanly without reporting a final state."
 	hint := "Check that its command runs the flow (by default: prefect flow-run execute) and that it can reach the Prefect API."

@@ -107,8 +107,10 @@ type Worker struct {
 	evicted      idSet
 	sightings    sightings
 	toldLeftover idSet
-	returned     returned
-	replicas     replicas
+	// open are the pool's open runs, as of the last adoption sweep.
+	open     atomic.Pointer[map[string]bool]
+	returned returned
+	replicas replicas
 
 	// dispatches are flow runs between poll and tracked infrastructure; jobs
 	// are all else that must be finished before Run returns.

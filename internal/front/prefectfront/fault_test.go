@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -170,7 +169,7 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: %d %q, effect %s", name, w.Code, w.Body, calls[0].Effect)
 		}
 	}
-	if text := fmt.Sprint(string(unzipped([]byte("no gzip"), http.Header{"Content-Encoding": {"gzip"}}))); text != "[]" {
-		t.Errorf("what is no gzip: %s", text)
+	if data := unzipped([]byte("no gzip"), http.Header{"Content-Encoding": {"gzip"}}); len(data) != 0 {
+		t.Errorf("what is no gzip: %s", data)
 	}
 }
