@@ -20,7 +20,7 @@ import (
 
 // sharedServers is how many plain Prefect servers the tests are spread over: one
 // SQLite file does not bear all of them writing at once.
-const sharedServers = 2
+const sharedServers = 3
 
 // A server is a real Prefect server on loopback.
 type server struct {
