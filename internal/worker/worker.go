@@ -188,15 +188,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.log.Info(fmt.Sprintf("Worker '%s' started!", w.name))
 	}
 	w.announce(fetch, &fetching)
-	watch := func(loop func()) { watching.Go(func() { w.keep(tracking, loop) }) }
+	w.watch(tracking, work, &watching)
 	fetchFor := func(loop func()) { fetching.Go(func() { w.keep(fetch, loop) }) }
-	watch(func() { w.sweepLoop(tracking, work, "starting sweep", w.opts.StartingSweep, w.attempts.starting) })
-	watch(func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) })
-	watch(func() { w.hintLoop(tracking, work) })
-	watch(func() { w.cancelLoop(tracking, work) })
-	watch(func() { w.leaseLoop(tracking, work) })
-	watch(func() { w.toldLoop(tracking, work) })
-	watch(func() { w.runtimeLoop(tracking, work) })
 	fetchFor(func() { w.wakeLoop(fetch) })
 	if w.opts.RunOnce {
 		w.runOnce(ctx, work)
@@ -212,6 +205,21 @@ func (w *Worker) Run(ctx context.Context) error {
 		syncing:  &syncing,
 	})
 	return nil
+}
+
+// watch starts the loops that see work end.
+func (w *Worker) watch(tracking, work context.Context, watching *sync.WaitGroup) {
+	for _, loop := range []func(){
+		func() { w.sweepLoop(tracking, work, "starting sweep", w.opts.StartingSweep, w.attempts.starting) },
+		func() { w.sweepLoop(tracking, work, "running sweep", w.opts.RunningSweep, w.attempts.all) },
+		func() { w.hintLoop(tracking, work) },
+		func() { w.cancelLoop(tracking, work) },
+		func() { w.leaseLoop(tracking, work) },
+		func() { w.toldLoop(tracking, work) },
+		func() { w.runtimeLoop(tracking, work) },
+	} {
+		watching.Go(func() { w.keep(tracking, loop) })
+	}
 }
 
 // announce tells that the worker started, at once if the pool is known that the
