@@ -19,7 +19,8 @@ const (
 	// channelPatience is what the worker channel gets to come up before the
 	// pool is read over REST.
 	channelPatience = 10 * time.Second
-	// toldEvery is how often a missing pool is told of at the most.
+	// toldEvery is how often a missing pool is told of, unless somebody set another
+	// interval: as often as Prefect's worker does, which beats less often.
 	toldEvery = 22 * time.Second
 	// startRetry is the interval of REST syncs until the first good one.
 	startRetry = 5 * time.Second
@@ -161,7 +162,11 @@ func (w *Worker) syncRound(ctx context.Context, channelHealthy bool) (failures i
 	if errors.Is(err, errNoPool) {
 		// Nothing fails: the pool is to come. It is looked for often, and told as
 		// often as Prefect's worker tells it.
-		if time.Since(w.toldNoPool) >= toldEvery {
+		every := toldEvery
+		if w.opts.Heartbeat != DefaultHeartbeat {
+			every = w.opts.Heartbeat * 3 / 4 // the shortest interval there is
+		}
+		if time.Since(w.toldNoPool) >= every {
 			w.toldNoPool = time.Now()
 			w.log.Warn(fmt.Sprintf("Work pool '%s' not found!", w.opts.Pool))
 		}
