@@ -8,7 +8,7 @@ import (
 )
 
 // drawSoak is a picture of the resident memory and the heap over the runs.
-func drawSoak(samples []sample, caption string) string {
+func drawSoak(samples []sample, warmUp int, caption string) string {
 	const width, height, left, bottom, top = 720, 300, 60, 260, 30
 	runs, most := 1, 1.0
 	for _, s := range samples {
@@ -31,6 +31,7 @@ func drawSoak(samples []sample, caption string) string {
 		n := runs * i / 5
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", x(n), bottom+16, n)
 	}
+	fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#999" stroke-dasharray="4 3"/><text x="%.1f" y="%d" fill="#666">warm from here</text>`+"\n", x(warmUp), top, bottom, x(warmUp)+4, bottom-6)
 	line := func(colour, name string, of func(sample) int64, at int) {
 		points := make([]string, len(samples))
 		for i, s := range samples {
