@@ -91,9 +91,11 @@ func (a *modelAPI) FlowRunStates(ctx context.Context, id string) (states []prefe
 	err = a.call(ctx, modelCall{op: "FlowRunStates", run: id}, func() error {
 		if r := a.world.server.runs[id]; r != nil && !r.deleted {
 			states = slices.Clone(r.states)
+			a.reads[id] = modelRead{effect: time.Now()}
 		}
 		return nil
 	})
+	a.learnt(id)
 	return states, err
 }
 

@@ -194,7 +194,9 @@ func (w *modelWorld) checkWell() {
 			r.stuckSince = now
 		}
 		age := now.Sub(r.stuckSince)
-		w.waited = max(w.waited, age)
+		if within == wellWithin {
+			w.waited = max(w.waited, age)
+		}
 		if age > within && r.told != rule {
 			r.told = rule
 			w.violate(rule, "%s is %s (%s) for %s", r.ID, r.StateType, r.StateName, age)

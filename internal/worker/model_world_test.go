@@ -42,7 +42,7 @@ type modelWorld struct {
 	ignored    []string // rules that do not end a history
 	violations []string
 	trace      []string
-	waited     time.Duration // how long it took after the healing until every run was well
+	waited     time.Duration // the longest that a claimed run was without a task after the healing
 }
 
 // modelSlot is a place where a worker runs: it may be killed and started again.
