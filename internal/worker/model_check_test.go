@@ -161,10 +161,18 @@ func (w *modelWorld) mayStop(r *modelRun, state prefect.State) bool {
 	}
 }
 
+// lookAndSay is what lies between a look at a run and the word on it: no worker can
+// know of what happens in between.
+const lookAndSay = 150 * time.Millisecond
+
 // overdue reports whether a run has had the time that its deployment gives it.
 func (r *modelRun) overdue() bool {
+	state := *r.State
+	if time.Since(*state.Timestamp) < lookAndSay {
+		state = r.states[max(0, len(r.states)-2)]
+	}
 	return r.deployment != nil && r.deployment.vars[variableMaxRuntime] != nil &&
-		r.StateType == prefect.StateRunning && time.Since(*r.StartTime) >= modelMaxRuntime
+		state.Type == prefect.StateRunning && time.Since(*r.StartTime) >= modelMaxRuntime
 }
 
 // Times within which all must be well again after the faults have ended.
