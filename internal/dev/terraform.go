@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"faber/internal/infra"
 )
@@ -72,6 +73,20 @@ func (u *up) apply(ctx context.Context, stack *infra.Stack) error {
 	if err := stack.Init(ctx); err != nil {
 		return err
 	}
+	err := u.applyOnce(ctx, stack)
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), answerLost) {
+		return err
+	}
+	// What was made and not answered is nobody's, and goes with the emulator; the next
+	// plan makes the rest, under other names.
+	return u.applyOnce(ctx, stack)
+}
+
+// answerLost stands in Terraform's error when the provider repeats a call whose first
+// answer its HTTP client has dropped: what it makes is there already.
+const answerLost = "EntityAlreadyExists"
+
+func (u *up) applyOnce(ctx context.Context, stack *infra.Stack) error {
 	plan, err := stack.Plan(ctx, infra.PlanOptions{
 		Vars:    moduleVars(u.state, u.Layout),
 		Secrets: secretVars(u.credentials),
