@@ -112,7 +112,7 @@ chaos: reference ## Real worker processes killed, cut off, throttled and lied to
 
 .PHONY: chaos-sample
 chaos-sample: reference
-	@CHAOS_SELECTION=330/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call SCENARIOS,faber)
+	@CHAOS_SELECTION=180/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call SCENARIOS,faber)
 
 .PHONY: compare
 compare: reference ## The same items and scenarios on Prefect's own worker; the tables go into docs/conformance.md and docs/chaos.md
