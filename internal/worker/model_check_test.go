@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"faber/internal/prefect"
@@ -255,6 +256,11 @@ func (w *modelWorld) patience(r *modelRun) time.Duration {
 	for _, t := range w.cloud.tasks {
 		if t.run == r.ID && t.lost {
 			return missingAge + wellWithin
+		}
+	}
+	for _, s := range r.states {
+		if place, begun := strings.CutPrefix(s.Message, placePrefix); begun && place != "cluster "+w.server.cluster {
+			return placePatience + wellWithin // it may be there, and be too young to be seen
 		}
 	}
 	return wellWithin

@@ -16,6 +16,7 @@ import (
 type modelServer struct {
 	w        *modelWorld
 	pool     prefect.WorkPool
+	cluster  string // where the pool's template sends runs
 	runs     map[string]*modelRun
 	order    []string
 	deployed []*modelDeployment
@@ -93,6 +94,7 @@ func newModelServer(w *modelWorld) *modelServer {
 
 // setCluster writes the pool's template anew.
 func (s *modelServer) setCluster(name string) {
+	s.cluster = name
 	s.pool.BaseJobTemplate = rawJSON(map[string]any{
 		"job_configuration": map[string]any{"command": "{{ command }}", "env": "{{ env }}", "labels": "{{ labels }}", "name": "{{ name }}", "cluster": "{{ cluster }}"},
 		"variables": map[string]any{"type": "object", "properties": map[string]any{
