@@ -107,6 +107,7 @@ CHAOS_PARALLEL ?= 10
 
 .PHONY: chaos
 chaos: reference ## Real worker processes killed, cut off, throttled and lied to, beside a real Prefect server: all scenarios, 3 seeds (at most 45 min)
+	@FABER_MODEL_HISTORIES=5000 $(GO) test -count=1 -timeout 20m -run TestModel ./internal/worker/
 	@CHAOS_SEEDS=3 CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/faber.json $(call SCENARIOS,faber); \
 	 code=$$?; cat $(DEV)/chaos/faber.txt; exit $$code
 

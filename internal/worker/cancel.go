@@ -25,7 +25,7 @@ func (w *Worker) noticeCancelling(flowRunID string) {
 		if !a.beginCancel() {
 			return
 		}
-	case !w.slots.holds(flowRunID) || !w.unlaunched.add(flowRunID):
+	case !w.slots.claims(flowRunID) || !w.unlaunched.add(flowRunID):
 		return
 	}
 	select {
@@ -62,6 +62,9 @@ func (w *Worker) cancelLoop(ctx, work context.Context) {
 // is stopped when it has come about.
 func (w *Worker) cancelUnlaunched(work context.Context, flowRunID string) {
 	run, err := w.readRun(work, flowRunID)
+	if err == nil && run.StateType.Final() {
+		return // the mark stays: the launch must not go on
+	}
 	if err != nil || run.StateType != prefect.StateCancelling || run.StartTime != nil {
 		w.unlaunched.remove(flowRunID)
 		return

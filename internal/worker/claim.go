@@ -33,12 +33,14 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 	if w.stillThere(fetch, run) || !w.stillScheduled(fetch, run, polled) {
 		return // it comes again with the next poll
 	}
+	began := time.Now()
 	claim, ok := w.claim(fetch, work, run)
 	if !ok {
 		return
 	}
+	w.slots.claim(run.ID)
 	w.forgetPID(work, &run)
-	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: time.Now()})
+	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: began})
 }
 
 // dispatched ends the way of a flow run from the poll: to tracked infrastructure,
@@ -110,7 +112,6 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still fu
 // claim proposes Pending. The accepted state is the claim: it is the only mutual
 // exclusion between workers, and its id names this launch for ever after.
 func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
-	asked := time.Now()
 	result, err := w.propose(work, run.ID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
 		tries: claimTries, wait: fetch, still: asPolled(run),
@@ -127,7 +128,7 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		w.metrics.claims.WithLabelValues("error").Inc()
 		return prefect.State{}, false
 	case result.Status == prefect.StatusAccept && result.State != nil && result.State.Type == prefect.StatePending:
-		if time.Since(asked) > claimableFor && !w.claimedAsPolled(work, run, *result.State) {
+		if !w.claimedAsPolled(work, run, *result.State) {
 			w.metrics.claims.WithLabelValues("rejected").Inc()
 			return prefect.State{}, false
 		}
@@ -166,8 +167,8 @@ func (w *Worker) stillScheduled(ctx context.Context, run prefect.FlowRun, polled
 	return err == nil && now.StateType == prefect.StateScheduled && !now.RetriesInProcess() && stateID(now) == stateID(run)
 }
 
-// claimedAsPolled looks what a claim was made of that was long under way. The server
-// lets a run that has ended be claimed again: one that another worker had meanwhile
+// claimedAsPolled looks what a claim was made of. The server lets a run that has ended
+// be claimed again: one that another worker had since the poll, be it for a moment,
 // becomes again what it was.
 func (w *Worker) claimedAsPolled(ctx context.Context, run prefect.FlowRun, claim prefect.State) bool {
 	states, err := w.statesOf(ctx, run.ID)

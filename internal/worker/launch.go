@@ -87,7 +87,7 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 		w.failSubmission(ctx, s.run, s.stands, err, "")
 		return false
 	}
-	if !w.proposeSubmitting(ctx, &s, place) || w.unlaunched.has(s.run.ID) {
+	if !w.undisturbed(ctx, &s) || !w.proposeSubmitting(ctx, &s, place) || w.unlaunched.has(s.run.ID) {
 		return false
 	}
 	handle, failure := w.launchJob(ctx, &s, job)
@@ -97,6 +97,21 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	}
 	w.launched(ctx, w.newLaunch(&s, handle, job, submitted), s.at)
 	return true
+}
+
+// undisturbed reports whether a run whose launch took long to prepare is still as this
+// worker left it or found it: one that hung is taken for gone, and others go on.
+func (w *Worker) undisturbed(ctx context.Context, s *submission) bool {
+	if time.Since(s.at) < claimableFor {
+		return true
+	}
+	states, err := w.statesOf(ctx, s.run.ID)
+	return err == nil && s.asLeft(states)
+}
+
+// asLeft reports by the run's states whether it is as this worker left or found it.
+func (s *submission) asLeft(states []prefect.State) bool {
+	return s.stands(states) || len(states) > 0 && states[len(states)-1].ID == s.found
 }
 
 // newLaunch is the attempt that a launched job is from here on.
@@ -204,7 +219,7 @@ func (w *Worker) proposeSubmitting(ctx context.Context, s *submission, place str
 	if place != "" {
 		state.Message = placePrefix + place
 	}
-	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries})
+	result, err := w.propose(ctx, s.run.ID, proposal{state: state, tries: claimTries, still: s.asLeft})
 	s.took(result)
 	if err == nil && result.Status == prefect.StatusAccept {
 		return w.submittedAsFound(ctx, s, result.State)

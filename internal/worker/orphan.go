@@ -110,7 +110,8 @@ func (w *Worker) adoptClaim(fetch, work context.Context, o orphan) (ours bool, w
 	}
 	l, full := w.slots.acquire(o.run.ID)
 	if full {
-		return w.declineClaim(work, o, defeatEvicted), 0
+		wait = max(0, placePatience-since(o.last()))
+		return w.declineClaim(work, o, defeatEvicted), wait
 	}
 	if l == nil {
 		return true, 0
@@ -150,10 +151,14 @@ func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 		return
 	}
 	defer w.submits.giveBack()
+	if states, err := w.statesOf(work, o.run.ID); err != nil || !o.untouched(states) {
+		return // somebody else was quicker
+	}
 	deployment, ok := w.deploymentOf(work, o.run, o.untouched)
 	if !ok {
 		return
 	}
+	w.slots.claim(o.run.ID)
 	w.forgetPID(work, &o.run) // it may be an earlier claim's; this one's comes back with the launch
 	again := "Submitting"
 	if o.last().Name == again {

@@ -82,6 +82,11 @@ func (w *Worker) overdue(ctx context.Context, a *attempt, now time.Time) (bool, 
 // that is told to end would report something else.
 func (w *Worker) endOverdue(work context.Context, a *attempt) {
 	message := fmt.Sprintf("The flow run ran for longer than its max_runtime of %s; its infrastructure was stopped.", a.maxRuntime)
+	states, err := w.statesOf(work, a.run.ID)
+	if err != nil || !standing(a.handle.ClaimID)(states) {
+		a.cancelOver()
+		return
+	}
 	result, err := w.propose(work, a.run.ID, proposal{
 		state: prefect.State{Type: prefect.StateCrashed, Name: timedOut, Message: message},
 		still: standing(a.handle.ClaimID),

@@ -23,6 +23,7 @@ type lease struct {
 	slots     *slots
 	flowRunID string
 	counts    bool // against the limit
+	claimed   bool // the run is this worker's; else it was only polled
 	once      sync.Once
 }
 
@@ -48,6 +49,23 @@ func (s *slots) inUse() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.held)
+}
+
+// claim notes that a run in work is this worker's from here on.
+func (s *slots) claim(flowRunID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.held[flowRunID]; l != nil {
+		l.claimed = true
+	}
+}
+
+// claims reports whether a run in work was claimed here.
+func (s *slots) claims(flowRunID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.held[flowRunID]
+	return l != nil && l.claimed
 }
 
 func (s *slots) holds(flowRunID string) bool {
