@@ -5,4 +5,7 @@
 //
 // The tests carry the build tag load; `make load` runs them. They take minutes,
 // and print their figures.
+//
+// `make soak` runs the longest one alone: the binary in a process of its own, and
+// 10,000 short runs. docs/soak.svg is the picture that it drew last.
 package load
