@@ -34,13 +34,13 @@ func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *l
 		return // it comes again with the next poll
 	}
 	began := time.Now()
-	claim, ok := w.claim(fetch, work, run)
+	claim, states, ok := w.claim(fetch, work, run)
 	if !ok {
 		return
 	}
 	w.slots.claim(run.ID)
 	w.forgetPID(work, &run)
-	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, lease: l, at: began})
+	tracked = w.submit(work, submission{run: run, deployment: deployment, claim: claim, states: states, lease: l, at: began})
 }
 
 // dispatched ends the way of a flow run from the poll: to tracked infrastructure,
@@ -111,7 +111,7 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still fu
 
 // claim proposes Pending. The accepted state is the claim: it is the only mutual
 // exclusion between workers, and its id names this launch for ever after.
-func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefect.State, bool) {
+func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (claim prefect.State, states []prefect.State, ok bool) {
 	result, err := w.propose(work, run.ID, proposal{
 		state: prefect.State{Type: prefect.StatePending, Name: "Pending", Message: claimMessage(w.name)},
 		tries: claimTries, wait: fetch, still: asPolled(run),
@@ -119,21 +119,21 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 	switch {
 	case errors.Is(err, errOvertaken):
 		w.metrics.claims.WithLabelValues("rejected").Inc()
-		return prefect.State{}, false
+		return prefect.State{}, nil, false
 	case errors.Is(err, prefect.ErrNotFound):
 		w.metrics.claims.WithLabelValues("gone").Inc()
-		return prefect.State{}, false
+		return prefect.State{}, nil, false
 	case err != nil:
 		w.runLog(run.ID, slog.LevelError, "Failed to update state of flow run '%s'\n%s", run.ID, err)
 		w.metrics.claims.WithLabelValues("error").Inc()
-		return prefect.State{}, false
+		return prefect.State{}, nil, false
 	case result.Status == prefect.StatusAccept && result.State != nil && result.State.Type == prefect.StatePending:
-		if !w.claimedAsPolled(work, run, *result.State) {
+		if states, ok = w.claimedAsPolled(work, run, *result.State); !ok {
 			w.metrics.claims.WithLabelValues("rejected").Inc()
-			return prefect.State{}, false
+			return prefect.State{}, nil, false
 		}
 		w.metrics.claimed(run.NextScheduledStart)
-		return *result.State, true
+		return *result.State, states, true
 	case result.Status == prefect.StatusAbort:
 		w.metrics.claims.WithLabelValues("aborted").Inc()
 		w.runLog(run.ID, slog.LevelInfo, "Aborted submission of flow run '%s'. Server sent an abort signal: %s", run.ID, result.Details.Reason)
@@ -145,7 +145,7 @@ func (w *Worker) claim(fetch, work context.Context, run prefect.FlowRun) (prefec
 		w.metrics.claims.WithLabelValues("rejected").Inc()
 		w.runLog(run.ID, slog.LevelInfo, "Aborted submission of flow run '%s': Server returned a non-pending state '%s'", run.ID, got)
 	}
-	return prefect.State{}, false
+	return prefect.State{}, nil, false
 }
 
 // isScheduled reports whether a run waits for its launch.
@@ -170,18 +170,18 @@ func (w *Worker) stillScheduled(ctx context.Context, run prefect.FlowRun, polled
 // claimedAsPolled looks what a claim was made of. The server lets a run that has ended
 // be claimed again: one that another worker had since the poll, be it for a moment,
 // becomes again what it was.
-func (w *Worker) claimedAsPolled(ctx context.Context, run prefect.FlowRun, claim prefect.State) bool {
+func (w *Worker) claimedAsPolled(ctx context.Context, run prefect.FlowRun, claim prefect.State) (states []prefect.State, ok bool) {
 	states, err := w.statesOf(ctx, run.ID)
 	if err != nil {
-		return false // the claim is found by the adoption sweep
+		return nil, false // the claim is found by the adoption sweep
 	}
 	i := slices.IndexFunc(states, func(s prefect.State) bool { return s.ID == claim.ID })
 	if i < 1 || asPolled(run)(states[:i]) {
-		return true
+		return states, true
 	}
 	w.log.Info("Flow run was claimed too late, and becomes again what it was", "flow_run", run.ID, "state", states[i-1].Name)
 	w.restore(ctx, run.ID, states[i-1], claim.Details.TransitionID)
-	return false
+	return nil, false
 }
 
 // stateID is the id of the run's state, "" where the API does not tell.

@@ -20,6 +20,7 @@ type submission struct {
 	flow       prefect.Flow
 	deployment *prefect.Deployment // nil for a run without one
 	claim      prefect.State
+	states     []prefect.State // the run's, up to the claim at least
 	lease      *lease
 	at         time.Time
 	// again names the state to propose instead of Submitting when a stale claim

@@ -165,7 +165,7 @@ func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 		again = "Resubmitting"
 	}
 	tracked = w.submit(work, submission{
-		run: o.run, deployment: deployment, claim: o.claim, lease: l, at: time.Now(),
+		run: o.run, deployment: deployment, claim: o.claim, states: o.states, lease: l, at: time.Now(),
 		again: again, tried: lastPlace(o), open: o.launchedPerhaps(), found: o.last().ID,
 	})
 }

@@ -47,10 +47,6 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	if s.policy, err = policyOf(s.run, s.deployment); err != nil {
 		return launch.Job{}, err
 	}
-	attempt, err := w.attemptOf(ctx, s)
-	if err != nil {
-		return launch.Job{}, err
-	}
 	if _, known := resolved.Configuration[variableMemoryLadder]; !known && s.policy.memoryLadder != nil {
 		resolved.Configuration[variableMemoryLadder] = s.policy.memoryLadder
 	}
@@ -59,7 +55,7 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	labels, labelNames := w.labels(s, pool, resolved)
 	job := launch.Job{
 		FlowRunID: runID, FlowRunName: s.run.Name, ClaimID: s.claim.ID, FlowID: s.run.FlowID,
-		DeploymentID: s.run.DeploymentID, Pool: pool, WorkQueue: cmp.Or(s.run.WorkQueueID, s.run.WorkQueueName), WorkerName: w.name, Attempt: attempt,
+		DeploymentID: s.run.DeploymentID, Pool: pool, WorkQueue: cmp.Or(s.run.WorkQueueID, s.run.WorkQueueName), WorkerName: w.name, Attempt: w.attemptOf(s),
 		Configuration: resolved.Configuration, Document: resolved.Document, Command: resolved.Command,
 		Env: w.environment(s, resolved), Labels: labels, LabelNames: labelNames,
 		Log: func(level slog.Level, message string) { w.runLog(runID, level, "%s", message) },
@@ -68,26 +64,14 @@ func (w *Worker) render(ctx context.Context, s *submission) (launch.Job, error) 
 	return job, nil
 }
 
-// attemptOf says which launch of the run this is. Only a run that came back has
-// launches behind it.
-func (w *Worker) attemptOf(ctx context.Context, s *submission) (launch.Attempt, error) {
-	var h past
-	if s.again != "" || s.run.StateName == "AwaitingRetry" {
-		var states []prefect.State
-		err := persist(ctx, claimTries, func() (err error) {
-			states, err = w.api.FlowRunStates(ctx, s.run.ID)
-			return err
-		})
-		if err != nil {
-			return launch.Attempt{}, err
-		}
-		h = pastOf(states, time.Now())
-	}
+// attemptOf says which launch of the run this is.
+func (w *Worker) attemptOf(s *submission) launch.Attempt {
+	h := pastOf(s.states, time.Now())
 	last := h.launches+1 >= w.launches(s.policy)
 	return launch.Attempt{
 		Number: h.launches + 1, Last: last, OutOfMemory: h.outOfMemory,
 		Rescheduled: !last && s.policy.reschedule && s.run.DeploymentID != "",
-	}, nil
+	}
 }
 
 // environment is the run's complete environment, lowest first: the worker's own
