@@ -317,9 +317,8 @@ func (w *Worker) adoptInfrastructure(fetch, work context.Context, run prefect.Fl
 	w.log.Info(fmt.Sprintf("Adopted flow run '%s' with infrastructure %s", run.ID, handle.PID), "launched_by", handle.WorkerName)
 	w.metrics.adopted.WithLabelValues("infrastructure").Inc()
 	w.metrics.inWork.Set(float64(w.slots.inUse()))
-	w.holdLease(work, run, handle)
 	w.track(a)
-	w.limitAdopted(work, a)
+	w.keepTerms(work, a)
 	if handle.WorkerName != w.name {
 		w.jobs.Go(func() {
 			if err := w.labelRun(fetch, run.ID); err != nil {

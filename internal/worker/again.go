@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"faber/internal/launch"
@@ -26,14 +27,9 @@ func (w *Worker) defeatOf(ctx context.Context, a *attempt, run prefect.FlowRun, 
 // was not read yet.
 func (w *Worker) policyOfAttempt(ctx context.Context, a *attempt, run prefect.FlowRun) policy {
 	if a.deployment == nil && run.DeploymentID != "" {
-		err := persist(ctx, claimTries, func() error {
-			d, err := w.api.ReadDeployment(ctx, run.DeploymentID)
-			if err == nil {
-				a.deployment = &d
-			}
-			return err
-		})
-		if err != nil {
+		if d, err := w.readDeployment(ctx, run.DeploymentID); err == nil {
+			a.deployment = d
+		} else {
 			w.log.Debug("Read the deployment of a flow run", "flow_run", run.ID, "error", err)
 		}
 	}
@@ -94,4 +90,33 @@ func (w *Worker) moreMemory(ctx context.Context, a *attempt, run prefect.FlowRun
 	d := w.defeatOf(ctx, a, run, defeatMemory)
 	d.memory = memory
 	return d, ok
+}
+
+// keepTerms gives an adopted run what its deployment sets for it: its time, and, while
+// it does not run yet, its concurrency slot.
+func (w *Worker) keepTerms(ctx context.Context, a *attempt) {
+	if a.run.DeploymentID == "" {
+		return
+	}
+	hold := func(*prefect.Deployment) {}
+	if s := a.run.State; s != nil && a.run.StateType == prefect.StatePending {
+		claim := *s
+		claim.ID = a.handle.ClaimID
+		hold = func(d *prefect.Deployment) { w.leases.hold(&claim, a.run.ID, graceOf(d), time.Now()) }
+	}
+	hold(nil) // the slot does not wait for the deployment to be read
+	w.jobs.Go(func() {
+		deployment, err := w.readDeployment(ctx, a.run.DeploymentID)
+		if errors.Is(err, prefect.ErrNotFound) {
+			w.leases.drop(a.run.ID)
+		}
+		if err != nil {
+			return // gone, or an outage: then it runs on without a limit
+		}
+		hold(deployment)
+		p := w.policyFor(a.run, deployment)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.maxRuntime = p.maxRuntime
+	})
 }

@@ -87,11 +87,7 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still fu
 	if run.DeploymentID == "" {
 		return nil, true
 	}
-	var deployment prefect.Deployment
-	err := persist(ctx, claimTries, func() (err error) {
-		deployment, err = w.api.ReadDeployment(ctx, run.DeploymentID)
-		return err
-	})
+	deployment, err := w.readDeployment(ctx, run.DeploymentID)
 	switch {
 	case errors.Is(err, prefect.ErrNotFound):
 		if states, err := w.statesOf(ctx, run.ID); err != nil || !still(states) {
@@ -106,7 +102,17 @@ func (w *Worker) deploymentOf(ctx context.Context, run prefect.FlowRun, still fu
 		w.metrics.claims.WithLabelValues("error").Inc()
 		return nil, false
 	}
-	return &deployment, true
+	return deployment, true
+}
+
+// readDeployment reads a deployment, with the patience of a claim.
+func (w *Worker) readDeployment(ctx context.Context, id string) (*prefect.Deployment, error) {
+	var deployment prefect.Deployment
+	err := persist(ctx, claimTries, func() (err error) {
+		deployment, err = w.api.ReadDeployment(ctx, id)
+		return err
+	})
+	return &deployment, err
 }
 
 // claim proposes Pending. The accepted state is the claim: it is the only mutual

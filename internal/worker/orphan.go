@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -367,21 +366,3 @@ func (w *Worker) claimedLately(ctx context.Context, run prefect.FlowRun) bool {
 // earlierPatience is what earlier infrastructure gets to end by itself: Fargate
 // gives a task two minutes at the most.
 const earlierPatience = 3 * time.Minute
-
-// holdLease keeps the concurrency slot of an adopted run that does not run yet.
-func (w *Worker) holdLease(ctx context.Context, run prefect.FlowRun, handle launch.Handle) {
-	if run.StateType != prefect.StatePending || run.State == nil || run.State.Details.DeploymentConcurrencyLeaseID == "" {
-		return
-	}
-	w.jobs.Go(func() {
-		var deployment *prefect.Deployment
-		if d, err := w.api.ReadDeployment(ctx, run.DeploymentID); err == nil {
-			deployment = &d
-		} else if errors.Is(err, prefect.ErrNotFound) {
-			return
-		}
-		claim := *run.State
-		claim.ID = handle.ClaimID
-		w.leases.hold(&claim, run.ID, graceOf(deployment), time.Now())
-	})
-}

@@ -102,25 +102,3 @@ func (w *Worker) endOverdue(work context.Context, a *attempt) {
 	w.metrics.reports.WithLabelValues("timed_out").Inc()
 	w.stopInfrastructure(work, a)
 }
-
-// limitAdopted gives an adopted run the limit that its deployment sets.
-func (w *Worker) limitAdopted(ctx context.Context, a *attempt) {
-	if a.run.DeploymentID == "" {
-		return
-	}
-	w.jobs.Go(func() {
-		var deployment *prefect.Deployment
-		err := persist(ctx, claimTries, func() error {
-			d, err := w.api.ReadDeployment(ctx, a.run.DeploymentID)
-			deployment = &d
-			return err
-		})
-		if err != nil {
-			return // gone, or an outage: then it runs on without a limit
-		}
-		p := w.policyFor(a.run, deployment)
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.maxRuntime = p.maxRuntime
-	})
-}
