@@ -43,15 +43,17 @@ func is(path, value string) func(leaves) bool {
 
 // onSpot tells that Python's body may get capacity that is taken away again, for a
 // run that can come back through the poll, which takes a deployment, and that
-// nobody says what the run's process is to do then.
+// nobody says what the run's process is to do then. Without a launch type and a
+// strategy the cluster's default decides, which may be Spot.
 func onSpot(python leaves) bool {
-	spot, said, deployed := false, false, false
+	spot, chosen, said, deployed := false, false, false, false
 	for path, value := range python {
 		deployed = deployed || strings.HasSuffix(path, "[name=PREFECT__DEPLOYMENT_ID].value")
+		chosen = chosen || path == "$.launchType" || strings.HasPrefix(path, "$.capacityProviderStrategy[")
 		spot = spot || strings.HasPrefix(path, "$.capacityProviderStrategy[") && value == quote("FARGATE_SPOT")
 		said = said || strings.HasSuffix(path, "[name=PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR].value")
 	}
-	return spot && !said && deployed
+	return (spot || !chosen) && !said && deployed
 }
 
 // about reports whether the rule is about a leaf.
