@@ -155,3 +155,27 @@ output "kms_key_arn" {
   description = "Customer managed KMS key of the stack; null when AWS's own keys are used"
   value       = local.kms_key_arn
 }
+
+################################################################################
+# Images, budget, pipeline
+################################################################################
+
+output "ecr_repository_urls" {
+  description = "Addresses of the created ECR repositories by their name; empty without"
+  value       = var.create_ecr ? module.ecr[0].repository_urls : {}
+}
+
+output "budget_scope" {
+  description = "What the budget counts: `stack` (what carries the tag) or `account`; null without a budget"
+  value       = one(module.budget[*].scope)
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = one(module.pipeline[*].pipeline_name)
+}
+
+output "connection_status" {
+  description = "State of the connection that was created for the pipeline: while it is PENDING, somebody has to complete it in the console. Null when none was created"
+  value       = one(module.pipeline[*].connection_status)
+}
