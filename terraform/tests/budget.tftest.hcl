@@ -104,12 +104,11 @@ run "refused" {
 
   variables {
     budget_limit_usd           = 0
-    budget_emails              = ["team"]
     budget_topic_arn           = "costs"
     budget_forecast_thresholds = [50, 80, 100, 120]
   }
 
-  expect_failures = [var.budget_limit_usd, var.budget_emails, var.budget_topic_arn, var.budget_forecast_thresholds]
+  expect_failures = [var.budget_limit_usd, var.budget_topic_arn, var.budget_forecast_thresholds]
 }
 
 run "refused_without_anybody" {
@@ -117,6 +116,16 @@ run "refused_without_anybody" {
 
   variables {
     budget_limit_usd = 100
+  }
+
+  expect_failures = [var.budget_emails]
+}
+
+run "refused_address" {
+  command = plan
+
+  variables {
+    budget_emails = ["team"]
   }
 
   expect_failures = [var.budget_emails]

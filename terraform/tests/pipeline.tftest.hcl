@@ -48,7 +48,7 @@ run "repository" {
     error_message = "Type V2 costs per minute, and newer commits overtake waiting ones."
   }
   assert {
-    condition     = aws_codepipeline.this.stage[2].action[1].configuration == { CustomData = "#{plan.FABER_APPROVAL}", ExternalEntityLink = "https://eu-central-1.console.aws.amazon.com/codesuite/codebuild/123456789012/projects/data-plan/build/#{plan.CODEBUILD_BUILD_ID}/log?region=eu-central-1", NotificationArn = "arn:aws:sns:eu-central-1:123456789012:approvals" }
+    condition     = aws_codepipeline.this.stage[2].action[1].configuration == tomap({ CustomData = "#{plan.FABER_APPROVAL}", ExternalEntityLink = "https://eu-central-1.console.aws.amazon.com/codesuite/codebuild/123456789012/projects/data-plan/build/#{plan.CODEBUILD_BUILD_ID}/log?region=eu-central-1", NotificationArn = "arn:aws:sns:eu-central-1:123456789012:approvals" })
     error_message = "Those who approve see the plan's own text, and a link to its log."
   }
   assert {

@@ -3,7 +3,7 @@ locals {
   # (docs.aws.amazon.com/cost-management/latest/userguide/budgets-create-filters.html).
   # A tag that is not active matches nothing, and the budget would stay at zero:
   # hence no filter, and the whole account, until it is activated.
-  filters = var.activate_cost_allocation_tag ? { TagKeyValue = ["user:${var.tag_key}$${var.tag_value}"] } : {}
+  filters = var.activate_cost_allocation_tag ? { TagKeyValue = [format("user:%s$%s", var.tag_key, var.tag_value)] } : {}
 
   notifications = concat(
     [for threshold in var.actual_thresholds : { type = "ACTUAL", threshold = threshold }],

@@ -244,6 +244,8 @@ resource "aws_codebuild_project" "this" {
     image        = coalesce(var.build_image, var.build_architecture == "ARM64" ? "aws/codebuild/amazonlinux-aarch64-standard:3.0" : "aws/codebuild/amazonlinux-x86_64-standard:5.0")
     compute_type = var.build_compute_type
 
+    privileged_mode = false # builds no images
+
     dynamic "environment_variable" {
       for_each = local.environment
 
