@@ -122,10 +122,45 @@ func (f *Front) deregisterScalableTarget(x *exchange) (*answer, error) {
 		return nil, err
 	}
 	a, err := x.forward()
-	if err == nil && a.ok() {
-		f.targets.forget(in.key(x.scope))
+	if err != nil || !a.ok() {
+		return a, err
 	}
-	return a, err
+	f.targets.forget(in.key(x.scope))
+	if err := f.removeScaling(x.scope, in); err != nil {
+		f.log.Warn("policies of a deregistered target stay", "resource", in.ResourceId, "error", err)
+	}
+	return a, nil
+}
+
+// removeScaling deletes the policies and the scheduled actions of a target.
+// "Deregistering a scalable target deletes the scaling policies and the scheduled
+// actions that are associated with it" (DeregisterScalableTarget); moto keeps
+// them.
+func (f *Front) removeScaling(s scope, target scalableTarget) error {
+	of := map[string]any{"ServiceNamespace": target.ServiceNamespace, "ResourceId": target.ResourceId, "ScalableDimension": target.ScalableDimension}
+	var errs []error
+	call := func(operation string, in, out any) {
+		errs = append(errs, f.callAs(context.Background(), s, f.o.Moto, "application-autoscaling", scalingTarget+operation, in, out))
+	}
+	var found struct {
+		ScalingPolicies  []struct{ PolicyName string }
+		ScheduledActions []struct{ ScheduledActionName string }
+	}
+	call("DescribeScalingPolicies", of, &found)
+	call("DescribeScheduledActions", of, &found)
+	for _, p := range found.ScalingPolicies {
+		in := scalingPolicy{p.PolicyName, target.ServiceNamespace, target.ResourceId, target.ScalableDimension}
+		call("DeleteScalingPolicy", in, nil)
+		f.policies.mu.Lock()
+		delete(f.policies.arns, in.key(s))
+		f.policies.mu.Unlock()
+	}
+	for _, action := range found.ScheduledActions {
+		in := maps.Clone(of)
+		in["ScheduledActionName"] = action.ScheduledActionName
+		call("DeleteScheduledAction", in, nil)
+	}
+	return errors.Join(errs...)
 }
 
 // describeScalableTargets tells the role that AWS makes by itself where none was

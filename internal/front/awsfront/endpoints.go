@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -205,6 +206,28 @@ func serviceAndRegion(name string) string {
 		return name
 	}
 	return part[3] + "." + part[2]
+}
+
+var subnetSize = regexp.MustCompile(`(<cidrBlock>[^<]*/)(\d+)(</cidrBlock>\s*<availableIpAddressCount>)\d+(<)`)
+
+// tellSubnets gives each subnet the number of addresses that its size leaves:
+// "the first four IP addresses and the last IP address in each subnet CIDR block
+// are not available" (VPC user guide, Subnet CIDR blocks). ministack tells 251 of
+// all of them.
+func (f *Front) tellSubnets(x *exchange) (*answer, error) {
+	a, err := x.forward()
+	if err != nil || !a.ok() {
+		return a, err
+	}
+	body := subnetSize.ReplaceAllFunc(a.body, func(found []byte) []byte {
+		part := subnetSize.FindSubmatch(found)
+		bits, err := strconv.Atoi(string(part[2]))
+		if err != nil || bits < 16 || bits > 28 {
+			return found // no subnet of AWS's is larger or smaller
+		}
+		return fmt.Appendf(nil, "%s%s%s%d%s", part[1], part[2], part[3], 1<<(32-bits)-5, part[4])
+	})
+	return &answer{status: a.status, header: a.header, body: body}, nil
 }
 
 // usualFormat is the format of a flow log for which none was given (CreateFlowLogs,

@@ -75,7 +75,14 @@ func TestScalableTargets(t *testing.T) {
 	if out := s.callOK(t, "application-autoscaling", scalingTarget+"ListTagsForResource", `{"ResourceARN":"arn:target"}`); fmt.Sprint(out["Tags"]) != "map[b:3]" {
 		t.Errorf("tags: %v", out)
 	}
+	s.moto.says("DescribeScalingPolicies", `{"ScalingPolicies":[{"PolicyName":"p"}]}`)
+	s.moto.says("DescribeScheduledActions", `{"ScheduledActions":[{"ScheduledActionName":"a"}]}`)
+	s.moto.says("DeleteScalingPolicy", `{}`)
+	s.moto.says("DeleteScheduledAction", `{}`)
 	s.callOK(t, "application-autoscaling", scalingTarget+"DeregisterScalableTarget", `{`+target+`}`)
+	if p, a := s.moto.last("DeleteScalingPolicy"), s.moto.last("DeleteScheduledAction"); p["PolicyName"] != "p" || a["ScheduledActionName"] != "a" || a["ResourceId"] != "service/c/w" {
+		t.Errorf("with the target were deleted %v and %v", p, a)
+	}
 	if status, out := s.call(t, "application-autoscaling", scalingTarget+"ListTagsForResource", `{"ResourceARN":"arn:target"}`); status != 400 || out["__type"] != "ResourceNotFoundException" {
 		t.Errorf("tags of no target: %d %v", status, out)
 	}
@@ -375,4 +382,11 @@ func TestPendingSubscriptions(t *testing.T) {
 		t.Errorf("unsubscribe what is pending: %d %s", status, body)
 	}
 	s.formOK(t, "sns", "Unsubscribe", "SubscriptionArn=arn:queue")
+}
+
+func TestSubnetSizes(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	s.ministack.saysXML("DescribeSubnets", "<item><cidrBlock>10.0.0.0/28</cidrBlock>\n <availableIpAddressCount>251</availableIpAddressCount></item>"+
+		"<item><cidrBlock>10.0.16.0/20</cidrBlock><availableIpAddressCount>251</availableIpAddressCount></item>")
+	contains(t, "subnets", s.formOK(t, "ec2", "DescribeSubnets"), ">11<", ">4091<", "!251")
 }
