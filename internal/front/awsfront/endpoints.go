@@ -278,8 +278,8 @@ func (f *Front) describeFlowLogs(x *exchange) (*answer, error) {
 		if !ok {
 			return element
 		}
-		return fmt.Appendf(element, "<deliverLogsPermissionArn>%s</deliverLogsPermissionArn><maxAggregationInterval>%s</maxAggregationInterval><logFormat>%s</logFormat><deliverLogsStatus>SUCCESS</deliverLogsStatus>",
-			escaped(l.role), escaped(l.interval), escaped(l.format))
+		return fmt.Appendf(nil, "%s<deliverLogsPermissionArn>%s</deliverLogsPermissionArn><maxAggregationInterval>%s</maxAggregationInterval><logFormat>%s</logFormat><deliverLogsStatus>SUCCESS</deliverLogsStatus>",
+			element, escaped(l.role), escaped(l.interval), escaped(l.format))
 	})
 	return &answer{status: a.status, header: a.header, body: body}, nil
 }

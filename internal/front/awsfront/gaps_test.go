@@ -353,10 +353,10 @@ func TestEndpoints(t *testing.T) {
 func TestFlowLogs(t *testing.T) {
 	s := newFakeStack(t, Options{})
 	s.ministack.saysXML("CreateFlowLogs", "<R><flowLogIdSet><item>fl-1</item></flowLogIdSet></R>")
-	s.ministack.saysXML("DescribeFlowLogs", "<R><item><flowLogId>fl-1</flowLogId></item></R>")
+	s.ministack.saysXML("DescribeFlowLogs", "<R><item><flowLogId>fl-1</flowLogId><creationTime>now</creationTime></item></R>")
 	s.ministack.saysXML("DeleteFlowLogs", "<R/>")
 	s.formOK(t, "ec2", "CreateFlowLogs", "DeliverLogsPermissionArn=arn:role", "ResourceId.1=vpc-1")
-	contains(t, "flow log", s.formOK(t, "ec2", "DescribeFlowLogs"), "<deliverLogsPermissionArn>arn:role<", "<maxAggregationInterval>600<", "${srcaddr}")
+	contains(t, "flow log", s.formOK(t, "ec2", "DescribeFlowLogs"), "<creationTime>now</creationTime></item>", "<deliverLogsPermissionArn>arn:role<", "<maxAggregationInterval>600<", "${srcaddr}")
 	s.formOK(t, "ec2", "CreateFlowLogs", "MaxAggregationInterval=60", "LogFormat=f")
 	contains(t, "another", s.formOK(t, "ec2", "DescribeFlowLogs"), "<maxAggregationInterval>60<", "<logFormat>f<")
 	s.formOK(t, "ec2", "DeleteFlowLogs", "FlowLogId.1=fl-1")
