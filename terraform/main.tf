@@ -39,6 +39,22 @@ module "network" {
   flow_run_egress_rules = var.flow_run_egress_rules
 }
 
+module "kms" {
+  source = "./modules/kms"
+  count  = var.create_kms_key ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+}
+
+locals {
+  # The one key of the stack, for every part that encrypts something; null leaves
+  # each of them to the key that AWS manages. The secret may have one of its own.
+  kms_key_arn        = var.create_kms_key ? module.kms[0].key_arn : var.kms_key_arn
+  has_kms_key        = var.create_kms_key || var.kms_key_arn != null
+  secret_kms_key_arn = var.secret_kms_key_arn != null ? var.secret_kms_key_arn : local.kms_key_arn
+}
+
 module "secrets" {
   source = "./modules/secrets"
   count  = var.create_secret ? 1 : 0
@@ -47,7 +63,7 @@ module "secrets" {
   name_prefix = "${var.name}-prefect-"
   tags        = local.tags
 
-  kms_key_arn                 = var.secret_kms_key_arn
+  kms_key_arn                 = local.secret_kms_key_arn
   recovery_window_in_days     = var.secret_recovery_window_in_days
   manage_value                = var.manage_secret_value
   prefect_credentials         = var.prefect_credentials
@@ -62,6 +78,7 @@ module "cluster" {
 
   container_insights    = var.container_insights
   log_retention_in_days = var.log_retention_in_days
+  kms_key_arn           = local.kms_key_arn
 }
 
 module "events" {
@@ -72,6 +89,7 @@ module "events" {
   tags = local.tags
 
   cluster_arn = module.cluster.arn
+  kms_key_arn = local.kms_key_arn
 }
 
 module "iam" {
@@ -85,7 +103,8 @@ module "iam" {
   cluster_name           = module.cluster.name
   task_families          = local.task_families
   secret_arn             = local.secret_arn
-  secret_kms_key_arn     = local.has_secret ? var.secret_kms_key_arn : null
+  secret_kms_key_arn     = local.has_secret ? local.secret_kms_key_arn : null
+  kms_key_arn            = local.kms_key_arn
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
   events_queue_arn       = one(module.events[*].queue_arn)
@@ -101,6 +120,18 @@ module "iam" {
   worker_role_arn       = var.tasks_iam_role_arn
   create_flow_run_role  = var.create_flow_run_role
   flow_run_role_arn     = var.flow_run_role_arn
+
+  # The roles below are made with the part that takes them.
+
+  create_tick_role      = false
+  create_scheduler_role = false
+
+  create_flow_logs_role = false
+
+  create_codepipeline_role    = false
+  create_codebuild_plan_role  = false
+  create_codebuild_apply_role = false
+  create_event_trigger_role   = false
 }
 
 module "service" {

@@ -146,3 +146,12 @@ output "base_job_template" {
   description = "Base job template of the work pool as JSON, with every default pointing at this stack"
   value       = jsonencode(local.base_job_template)
 }
+
+################################################################################
+# Encryption
+################################################################################
+
+output "kms_key_arn" {
+  description = "Customer managed KMS key of the stack; null when AWS's own keys are used"
+  value       = local.kms_key_arn
+}

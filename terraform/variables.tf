@@ -533,3 +533,30 @@ variable "iam_role_permissions_boundary" {
   type        = string
   default     = null
 }
+
+################################################################################
+# Encryption
+################################################################################
+
+variable "create_kms_key" {
+  description = "Whether to create a customer managed KMS key for everything that the stack keeps: logs, queues, secret, images, alarms, artefacts. Costs per key and per call"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "Existing customer managed KMS key for the same. Its policy has to let the services use it, as that of `modules/kms` does. Null, without `create_kms_key`, means the keys that AWS manages"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key (arn:aws:kms:…:key/…), not of an alias: policies name the key itself."
+  }
+
+  validation {
+    condition     = !(var.create_kms_key && var.kms_key_arn != null)
+    error_message = "kms_key_arn names an existing key, create_kms_key makes one: give one of the two."
+  }
+}
