@@ -89,3 +89,8 @@ output "flow_logs_log_group_arn" {
   description = "ARN of that log group, for the role that writes to it; null without"
   value       = one(aws_cloudwatch_log_group.flow_logs[*].arn)
 }
+
+output "way_out_details" {
+  description = "What the default routes of the private subnets follow from. It changes when they are meant to"
+  value       = join(" ", compact([var.nat_mode, var.nat_mode == "single" ? local.first_zone : null]))
+}
