@@ -53,6 +53,7 @@ var rooms = []room{
 	{"internal/image", "", "builds and pushes OCI images"},
 	{"internal/config", "", "settings; the environment comes in through a lookup function"},
 	{"internal/telemetry", "", "logs, metrics and health; the others hand it values and know nothing of it"},
+	{"internal/cloudwatch", "prefect", "metrics for CloudWatch: what the Prefect API tells of a pool, and what it is given of a worker"},
 	{"internal/front", "", "ledger and faults, shared by both fronts"},
 	{"internal/front/awsfront", "front", "the endpoint before the AWS emulators"},
 	{"internal/front/prefectfront", "front", "the endpoint before the Prefect server"},
@@ -101,7 +102,7 @@ type territory struct {
 var territories = []territory{
 	{
 		"github.com/aws/",
-		[]string{"internal/cli", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront"},
+		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront"},
 		"AWS is spoken in the adapters; cli and dev make the clients",
 	},
 	{

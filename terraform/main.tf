@@ -166,10 +166,16 @@ locals {
       FABER_WORK_POOL                    = var.work_pool_name
       FABER_WORKER_TYPE                  = "ecs"
       FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
+      FABER_STACK                        = var.name
+      FABER_METRICS_TRANSPORT            = var.metrics_transport
+      FABER_METRICS_NAMESPACE            = var.metrics_namespace
     },
     { for name, value in {
       FABER_EVENTS_QUEUE       = one(module.events[*].queue_name)
       FABER_API_KEY_SECRET_ARN = local.api_key_from
+      # Read again when the API refuses the key, so that it can be changed without a new task.
+      FABER_API_SECRET_ARN     = local.secret_arn
+      FABER_WORK_POOL_DEFAULTS = var.work_pool_template == "worker" ? jsonencode({ for name, value in local.job_variable_defaults : name => value if value != null }) : null
       PREFECT_API_URL          = var.prefect_api_url
       PREFECT_CLOUD_API_URL    = var.prefect_cloud_api_url
     } : name => value if value != null },

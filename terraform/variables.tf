@@ -398,6 +398,46 @@ variable "log_retention_in_days" {
 }
 
 ################################################################################
+# Metrics of the worker, and its work pool
+################################################################################
+
+variable "metrics_transport" {
+  description = "How the worker publishes its CloudWatch metrics: `emf` (a line of its log a minute, out of which CloudWatch takes them; needs no further right), `put_metric_data` (an API call a minute) or `none`"
+  type        = string
+  default     = "emf"
+  nullable    = false
+
+  validation {
+    condition     = contains(["emf", "put_metric_data", "none"], var.metrics_transport)
+    error_message = "metrics_transport must be \"emf\", \"put_metric_data\" or \"none\"."
+  }
+}
+
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics"
+  type        = string
+  default     = "Faber"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9A-Za-z._/#:-]{1,255}$", var.metrics_namespace)) && !can(regex("^(AWS/|:)", var.metrics_namespace))
+    error_message = "metrics_namespace must be 1 to 255 letters, digits and . - _ / # :, and must not begin with \"AWS/\", which is AWS's own, or with a colon."
+  }
+}
+
+variable "work_pool_template" {
+  description = "Who points the work pool at this stack: `leave` (somebody sets the output `base_job_template` on it) or `worker` (the worker does at its start: it creates the pool if need be, and sets the defaults of its job variables, nothing else)"
+  type        = string
+  default     = "leave"
+  nullable    = false
+
+  validation {
+    condition     = contains(["leave", "worker"], var.work_pool_template)
+    error_message = "work_pool_template must be \"leave\" or \"worker\"."
+  }
+}
+
+################################################################################
 # Flow runs: what the base job template says unless a deployment says otherwise
 ################################################################################
 
