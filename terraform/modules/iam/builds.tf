@@ -215,8 +215,8 @@ locals {
           # version of the module needs, so that an update of the module is no change
           # of this policy, which the build could not make. The boundary keeps secrets'
           # values from it.
-          Action   = ["application-autoscaling:*", "budgets:*", "cloudwatch:*", "codebuild:*", "codepipeline:*", "ecr:*", "ecs:*", "events:*", "logs:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*", "ssm:*"]
-          Resource = flatten([for kind, arns in local.stack_arns : arns if !contains(["buckets", "connections", "keys", "policies", "roles"], kind)])
+          Action   = ["budgets:*", "cloudwatch:*", "codebuild:*", "codepipeline:*", "ecr:*", "ecs:*", "events:*", "logs:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*", "ssm:*"]
+          Resource = flatten([for kind, arns in local.stack_arns : arns if !contains(["buckets", "connections", "keys", "policies", "roles", "scaling"], kind)])
         },
         {
           Sid    = "UnnamedActions"
@@ -225,6 +225,24 @@ locals {
           # Wildcard: AWS authorises deregistration on no resource, and a revision that was
           # deregistered still runs. A connection is passed to the pipeline that has it.
           Resource = "*"
+        },
+        {
+          Sid    = "CreateScaling"
+          Effect = "Allow"
+          Action = ["application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource"]
+          # What is made bears the stack's tag from the start.
+          Resource  = local.stack_arns.scaling
+          Condition = { StringEquals = local.named_stack }
+        },
+        {
+          Sid    = "ChangeScaling"
+          Effect = "Allow"
+          Action = [
+            "application-autoscaling:DeleteScalingPolicy", "application-autoscaling:DeleteScheduledAction", "application-autoscaling:DeregisterScalableTarget", "application-autoscaling:PutScalingPolicy",
+            "application-autoscaling:PutScheduledAction", "application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource", "application-autoscaling:UntagResource",
+          ]
+          Resource  = local.stack_arns.scaling
+          Condition = { StringEquals = local.of_stack }
         },
         {
           Sid    = "ArtifactBucketSettings"
