@@ -197,6 +197,50 @@ locals {
   named_stack = { "aws:RequestTag/faber:stack" = var.name }
   ec2_arn     = "arn:${local.partition}:ec2:${local.in_region}"
 
+  # Apart from the others, which together are as long as a role's own policies may be.
+  codebuild_apply_network_policy = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "CreateNetwork"
+        Effect = "Allow"
+        Action = ["ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateNatGateway", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup", "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint"]
+        # Wildcard: ids do not exist yet. What is made bears the stack's tag from the
+        # start; what it is made in has to bear it already (ChangeNetwork).
+        Resource  = [for kind in ["elastic-ip", "internet-gateway", "natgateway", "route-table", "security-group", "subnet", "vpc", "vpc-endpoint", "vpc-flow-log"] : "${local.ec2_arn}:${kind}/*"]
+        Condition = { StringEquals = local.named_stack }
+      },
+      {
+        Sid    = "TagNetwork"
+        Effect = "Allow"
+        Action = "ec2:CreateTags"
+        # Wildcard: as above. Only while something is made.
+        Resource  = "${local.ec2_arn}:*/*"
+        Condition = { StringEquals = local.named_stack, Null = { "ec2:CreateAction" = "false" } }
+      },
+      {
+        Sid    = "ChangeNetwork"
+        Effect = "Allow"
+        Action = [
+          "ec2:AssociateAddress", "ec2:AssociateRouteTable", "ec2:AttachInternetGateway", "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress",
+          "ec2:CreateFlowLogs", "ec2:CreateNatGateway", "ec2:CreateRoute", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup", "ec2:CreateSubnet", "ec2:CreateTags", "ec2:CreateVpcEndpoint",
+          "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteNatGateway", "ec2:DeleteRoute", "ec2:DeleteRouteTable", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet",
+          "ec2:DeleteTags", "ec2:DeleteVpc", "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:DisassociateAddress", "ec2:DisassociateRouteTable",
+          "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress", "ec2:ReplaceRoute",
+          "ec2:ReplaceRouteTableAssociation", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+        ]
+        # Wildcard: ids are AWS's. The tag binds: what other stacks have has another.
+        Resource  = "${local.ec2_arn}:*/*"
+        Condition = { StringEquals = local.of_stack }
+      },
+    ]
+  }
+
+  # The services in which the build may do anything to what bears the stack's name.
+  changed_services = ["budgets", "cloudwatch", "codebuild", "codepipeline", "ecr", "ecs", "events", "logs", "scheduler", "secretsmanager", "sns", "sqs", "ssm"]
+  # What is in their statement already, and need not be read by another.
+  changed_kinds = ["budgets", "cloudwatch", "codebuild", "codepipeline", "definitions", "ecr", "ecs", "events", "logs", "scheduler", "secrets", "sns", "sqs", "ssm"]
+
   codebuild_apply_policy = {
     Version = "2012-10-17"
     Statement = concat(
@@ -215,8 +259,8 @@ locals {
           # version of the module needs, so that an update of the module is no change
           # of this policy, which the build could not make. The boundary keeps secrets'
           # values from it.
-          Action   = ["budgets:*", "cloudwatch:*", "codebuild:*", "codepipeline:*", "ecr:*", "ecs:*", "events:*", "logs:*", "scheduler:*", "secretsmanager:*", "sns:*", "sqs:*", "ssm:*"]
-          Resource = flatten([for kind, arns in local.stack_arns : arns if !contains(["buckets", "connections", "keys", "policies", "roles", "scaling"], kind)])
+          Action   = [for service in local.changed_services : "${service}:*"]
+          Resource = flatten([for kind, arns in local.stack_arns : arns if contains(local.changed_kinds, kind)])
         },
         {
           Sid    = "UnnamedActions"
@@ -252,38 +296,6 @@ locals {
             "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration",
           ]
           Resource = local.stack_arns.buckets
-        },
-        {
-          Sid    = "CreateNetwork"
-          Effect = "Allow"
-          Action = ["ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateNatGateway", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup", "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint"]
-          # Wildcard: ids do not exist yet. What is made bears the stack's tag from the
-          # start; what it is made in has to bear it already (ChangeNetwork).
-          Resource  = [for kind in ["elastic-ip", "internet-gateway", "natgateway", "route-table", "security-group", "subnet", "vpc", "vpc-endpoint", "vpc-flow-log"] : "${local.ec2_arn}:${kind}/*"]
-          Condition = { StringEquals = local.named_stack }
-        },
-        {
-          Sid    = "TagNetwork"
-          Effect = "Allow"
-          Action = "ec2:CreateTags"
-          # Wildcard: as above. Only while something is made.
-          Resource  = "${local.ec2_arn}:*/*"
-          Condition = { StringEquals = local.named_stack, Null = { "ec2:CreateAction" = "false" } }
-        },
-        {
-          Sid    = "ChangeNetwork"
-          Effect = "Allow"
-          Action = [
-            "ec2:AssociateAddress", "ec2:AssociateRouteTable", "ec2:AttachInternetGateway", "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress",
-            "ec2:CreateFlowLogs", "ec2:CreateNatGateway", "ec2:CreateRoute", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup", "ec2:CreateSubnet", "ec2:CreateTags", "ec2:CreateVpcEndpoint",
-            "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteNatGateway", "ec2:DeleteRoute", "ec2:DeleteRouteTable", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet",
-            "ec2:DeleteTags", "ec2:DeleteVpc", "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:DisassociateAddress", "ec2:DisassociateRouteTable",
-            "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress", "ec2:ReplaceRoute",
-            "ec2:ReplaceRouteTableAssociation", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
-          ]
-          # Wildcard: ids are AWS's. The tag binds: what other stacks have has another.
-          Resource  = "${local.ec2_arn}:*/*"
-          Condition = { StringEquals = local.of_stack }
         },
         {
           Sid    = "GiveRights"
@@ -323,7 +335,13 @@ locals {
         # Wildcard: any service of this region that encrypts something of the stack, and nobody directly.
         Condition = { StringLike = { "kms:ViaService" = "*.${local.region}.amazonaws.com" } }
       }],
-      local.read_statements,
+      [
+        merge(local.read_statements[0], {
+          Action   = [for action in local.read_actions : action if !contains(local.changed_services, split(":", action)[0])]
+          Resource = flatten([for kind, arns in local.stack_arns : arns if !contains(local.changed_kinds, kind)])
+        }),
+        local.read_statements[1],
+      ],
     )
   }
 }
@@ -337,6 +355,23 @@ resource "aws_iam_role" "codebuild_apply" {
   permissions_boundary = local.permissions_boundary
 
   tags = var.tags
+}
+
+resource "aws_iam_policy" "codebuild_apply_network" {
+  count = var.create_codebuild_apply_role ? 1 : 0
+
+  name_prefix = "${var.name}-apply-network-"
+  description = "The build that applies approved plans of ${var.name}: the network"
+  policy      = jsonencode(local.codebuild_apply_network_policy)
+
+  tags = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "codebuild_apply_network" {
+  count = var.create_codebuild_apply_role ? 1 : 0
+
+  role       = aws_iam_role.codebuild_apply[0].name
+  policy_arn = aws_iam_policy.codebuild_apply_network[0].arn
 }
 
 resource "aws_iam_role_policy" "codebuild_apply" {
@@ -373,7 +408,7 @@ locals {
     var.codepipeline_role_arn, var.codebuild_plan_role_arn, var.event_trigger_role_arn,
   ] : arn if arn != null]
 
-  # The pipeline's own roles, and the boundary: with these a build could free itself.
+  # The pipeline's own roles: with these, or the policies below, a build could free itself.
   pipeline_roles = ["${local.iam_arn}:role/${var.name}-build-*", "${local.iam_arn}:role/${var.name}-codepipeline-*", "${local.iam_arn}:role/${var.name}-trigger-*"]
 
   boundary_policy = {
@@ -431,7 +466,7 @@ locals {
           Sid      = "KeepBoundary"
           Effect   = "Deny"
           Action   = ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"]
-          Resource = local.boundary_arn
+          Resource = [local.boundary_arn, "${local.iam_arn}:policy/${var.name}-apply-*"]
         },
         {
           Sid    = "KeepBoundaryOnRoles"
