@@ -77,6 +77,7 @@ locals {
     buckets      = compact([var.artifact_bucket_arn])
     keys         = compact([var.kms_key_arn])
     roles        = ["${local.iam_arn}:role/${var.name}-*"]
+    given_roles  = local.given_role_arns
     policies     = [local.boundary_arn]
   }
 }
