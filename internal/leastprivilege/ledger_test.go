@@ -119,7 +119,7 @@ func (s *stage) live(t *testing.T) {
 	s.reaches(orphan, "CRASHED")
 
 	s.rotate()
-	s.called(front.Query{Service: "secretsmanager", Operation: "GetSecretValue"})
+	s.called(front.Query{Service: "secretsmanager", Operation: "GetSecretValue", Since: mark})
 	run(plain, `{}`) // with the new key
 	s.called(front.Query{Service: "monitoring", Operation: "PutMetricData", Since: mark})
 }
