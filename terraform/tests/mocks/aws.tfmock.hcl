@@ -68,6 +68,13 @@ mock_resource "aws_codeconnections_connection" {
     arn               = "arn:aws:codeconnections:eu-central-1:123456789012:connection/00000000-0000-0000-0000-000000000000"
     connection_status = "PENDING"
   }
+
+mock_resource "aws_iam_policy" {
+  defaults = { arn = "arn:aws:iam::123456789012:policy/data-boundary-eu-central-1" }
+}
+
+mock_resource "aws_kms_key" {
+  defaults = { arn = "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d", key_id = "0a1b2c3d" }
 }
 
 # What modules/checks reads back: a stack in good order.
