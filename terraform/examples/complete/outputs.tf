@@ -122,3 +122,18 @@ output "base_job_template" {
   description = "Base job template of the work pool as JSON, with every default pointing at this stack"
   value       = module.faber.base_job_template
 }
+
+output "ecr_repository_urls" {
+  description = "Where to push the images of worker and flow runs"
+  value       = module.faber.ecr_repository_urls
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = module.faber.pipeline_name
+}
+
+output "connection_status" {
+  description = "State of the pipeline's connection: while it is PENDING, somebody has to complete it in the console"
+  value       = module.faber.connection_status
+}
