@@ -13,3 +13,9 @@ variable "cluster_arn" {
   description = "ECS cluster whose task state changes are sent to the queue"
   type        = string
 }
+
+variable "ignored_groups" {
+  description = "Task groups whose events are left out: `service:<name>` or `family:<name>`"
+  type        = list(string)
+  default     = []
+}
