@@ -79,6 +79,10 @@ e2e: tools race ## The local stack end to end, in containers
 test-terraform: build ## The Terraform module: its own tests, then applied to the emulator with every network mode (about 8 min)
 	@./scripts/test-terraform
 
+.PHONY: docs
+docs: ## Rewrite what is generated in the documentation of the Terraform module
+	$(GO) test -count=1 ./internal/modulecheck -update
+
 .PHONY: reference
 reference: tools
 	@./scripts/install-reference

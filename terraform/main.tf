@@ -39,6 +39,22 @@ module "network" {
   flow_run_egress_rules = var.flow_run_egress_rules
 }
 
+module "kms" {
+  source = "./modules/kms"
+  count  = var.create_kms_key ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+}
+
+locals {
+  # The one key of the stack, for every part that encrypts something; null leaves
+  # each of them to the key that AWS manages. The secret may have one of its own.
+  kms_key_arn        = var.create_kms_key ? module.kms[0].key_arn : var.kms_key_arn
+  has_kms_key        = var.create_kms_key || var.kms_key_arn != null
+  secret_kms_key_arn = var.secret_kms_key_arn != null ? var.secret_kms_key_arn : local.kms_key_arn
+}
+
 module "secrets" {
   source = "./modules/secrets"
   count  = var.create_secret ? 1 : 0
@@ -47,7 +63,7 @@ module "secrets" {
   name_prefix = "${var.name}-prefect-"
   tags        = local.tags
 
-  kms_key_arn                 = var.secret_kms_key_arn
+  kms_key_arn                 = local.secret_kms_key_arn
   recovery_window_in_days     = var.secret_recovery_window_in_days
   manage_value                = var.manage_secret_value
   prefect_credentials         = var.prefect_credentials
@@ -62,6 +78,7 @@ module "cluster" {
 
   container_insights    = var.container_insights
   log_retention_in_days = var.log_retention_in_days
+  kms_key_arn           = local.kms_key_arn
 }
 
 module "events" {
@@ -72,6 +89,7 @@ module "events" {
   tags = local.tags
 
   cluster_arn = module.cluster.arn
+  kms_key_arn = local.kms_key_arn
   # By name, since the service comes after the queue that its worker reads.
   ignored_groups = var.scale_to_zero ? ["service:${var.name}-worker", "family:${var.name}-tick"] : []
 }
@@ -87,10 +105,14 @@ module "iam" {
   cluster_name           = module.cluster.name
   task_families          = local.task_families
   secret_arn             = local.secret_arn
-  secret_kms_key_arn     = local.has_secret ? var.secret_kms_key_arn : null
+  secret_kms_key_arn     = local.has_secret ? local.secret_kms_key_arn : null
+  kms_key_arn            = local.kms_key_arn
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
   events_queue_arn       = one(module.events[*].queue_arn)
+  metrics_transport      = var.metrics_transport
+  metrics_namespace      = var.metrics_namespace
+  enable_execute_command = var.enable_execute_command
 
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
@@ -103,6 +125,18 @@ module "iam" {
   worker_role_arn       = var.tasks_iam_role_arn
   create_flow_run_role  = var.create_flow_run_role
   flow_run_role_arn     = var.flow_run_role_arn
+
+  # The roles below are made with the part that takes them.
+
+  create_tick_role      = var.scale_to_zero
+  create_scheduler_role = var.scale_to_zero
+
+  create_flow_logs_role = false
+
+  create_codepipeline_role    = false
+  create_codebuild_plan_role  = false
+  create_codebuild_apply_role = false
+  create_event_trigger_role   = false
 }
 
 module "service" {
@@ -175,6 +209,7 @@ module "autoscaling" {
   capacity_provider_strategy = var.capacity_provider_strategy
   subnet_ids                 = module.network.private_subnet_ids
   security_group_ids         = [module.network.worker_security_group_id]
+  kms_key_arn                = local.kms_key_arn
 }
 
 module "observability" {
@@ -204,6 +239,7 @@ module "observability" {
   create_topic     = var.alarm_topic_arn == null
   topic_arn        = var.alarm_topic_arn
   emails           = var.alarm_emails
+  kms_key_arn      = local.kms_key_arn
 }
 
 locals {
@@ -226,7 +262,9 @@ locals {
     FABER_STACK                        = var.name
     FABER_METRICS_TRANSPORT            = var.metrics_transport
     FABER_METRICS_NAMESPACE            = var.metrics_namespace
-    FABER_API_SECRET_ARN               = local.secret_arn
+    # Read again when the API refuses the key, so that it can be changed without a new task.
+    FABER_API_SECRET_ARN     = local.secret_arn
+    FABER_WORK_POOL_DEFAULTS = var.work_pool_template == "worker" ? jsonencode({ for name, value in local.job_variable_defaults : name => value if value != null }) : null
   }
 
   # prefect-aws reads one queue, whose name it wants; it watches nothing without.

@@ -398,6 +398,46 @@ variable "log_retention_in_days" {
 }
 
 ################################################################################
+# Metrics of the worker, and its work pool
+################################################################################
+
+variable "metrics_transport" {
+  description = "How the worker publishes its CloudWatch metrics: `emf` (a line of its log a minute, out of which CloudWatch takes them; needs no further right), `put_metric_data` (an API call a minute) or `none`"
+  type        = string
+  default     = "emf"
+  nullable    = false
+
+  validation {
+    condition     = contains(["emf", "put_metric_data", "none"], var.metrics_transport)
+    error_message = "metrics_transport must be \"emf\", \"put_metric_data\" or \"none\"."
+  }
+}
+
+variable "metrics_namespace" {
+  description = "CloudWatch namespace of the worker's metrics"
+  type        = string
+  default     = "Faber"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9A-Za-z._/#:-]{1,255}$", var.metrics_namespace)) && !can(regex("^(AWS/|:)", var.metrics_namespace))
+    error_message = "metrics_namespace must be 1 to 255 letters, digits and . - _ / # :, and must not begin with \"AWS/\", which is AWS's own, or with a colon."
+  }
+}
+
+variable "work_pool_template" {
+  description = "Who points the work pool at this stack: `leave` (somebody sets the output `base_job_template` on it) or `worker` (the worker does at its start: it creates the pool if need be, and sets the defaults of its job variables, nothing else)"
+  type        = string
+  default     = "leave"
+  nullable    = false
+
+  validation {
+    condition     = contains(["leave", "worker"], var.work_pool_template)
+    error_message = "work_pool_template must be \"leave\" or \"worker\"."
+  }
+}
+
+################################################################################
 # Flow runs: what the base job template says unless a deployment says otherwise
 ################################################################################
 
@@ -532,6 +572,33 @@ variable "iam_role_permissions_boundary" {
   description = "Policy that bounds every created role"
   type        = string
   default     = null
+}
+
+################################################################################
+# Encryption
+################################################################################
+
+variable "create_kms_key" {
+  description = "Whether to create a customer managed KMS key for everything that the stack keeps: logs, queues, secret, images, alarms, artefacts. Costs per key and per call"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "Existing customer managed KMS key for the same. Its policy has to let the services use it, as that of `modules/kms` does. Null, without `create_kms_key`, means the keys that AWS manages"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key (arn:aws:kms:…:key/…), not of an alias: policies name the key itself."
+  }
+
+  validation {
+    condition     = !(var.create_kms_key && var.kms_key_arn != null)
+    error_message = "kms_key_arn names an existing key, create_kms_key makes one: give one of the two."
+  }
 }
 
 ################################################################################
@@ -740,32 +807,8 @@ variable "tick_interval_minutes" {
 }
 
 ################################################################################
-# Metrics, dashboard and alarms
+# Dashboard and alarms
 ################################################################################
-
-variable "metrics_transport" {
-  description = "How the worker publishes its metrics: `emf` (lines of its log, which CloudWatch reads), `put_metric_data` (calls of CloudWatch's API) or `none`. The tick always calls the API"
-  type        = string
-  default     = "emf"
-  nullable    = false
-
-  validation {
-    condition     = contains(["emf", "put_metric_data", "none"], var.metrics_transport)
-    error_message = "metrics_transport must be \"emf\", \"put_metric_data\" or \"none\"."
-  }
-}
-
-variable "metrics_namespace" {
-  description = "CloudWatch namespace of the worker's metrics"
-  type        = string
-  default     = "Faber"
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^[0-9A-Za-z._/#-]{1,255}$", var.metrics_namespace)) && !startswith(var.metrics_namespace, "AWS/")
-    error_message = "metrics_namespace must be 1 to 255 letters, digits and . - _ / #, and not start with \"AWS/\"."
-  }
-}
 
 variable "create_dashboard" {
   description = "Whether to create a CloudWatch dashboard: runs by state, launch latency by phase, backlog, throttles, CPU and memory, queue"

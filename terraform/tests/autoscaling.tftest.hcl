@@ -44,7 +44,7 @@ run "target_tracking" {
   assert {
     condition = alltrue([
       for policy in concat(values(aws_appautoscaling_policy.utilization), aws_appautoscaling_policy.backlog) :
-      policy.target_tracking_scaling_policy_configuration[0].scale_out_cooldown == 60 && policy.target_tracking_scaling_policy_configuration[0].scale_in_cooldown == 300 && !policy.target_tracking_scaling_policy_configuration[0].disable_scale_in
+      policy.target_tracking_scaling_policy_configuration[0].scale_out_cooldown == 60 && policy.target_tracking_scaling_policy_configuration[0].scale_in_cooldown == 300 && policy.target_tracking_scaling_policy_configuration[0].disable_scale_in != true
     ])
     error_message = "More workers come soon, and go late."
   }

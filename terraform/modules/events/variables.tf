@@ -19,3 +19,9 @@ variable "ignored_groups" {
   type        = list(string)
   default     = []
 }
+
+variable "kms_key_arn" {
+  description = "Customer managed KMS key of the queues. Null means the key that AWS manages"
+  type        = string
+  default     = null
+}
