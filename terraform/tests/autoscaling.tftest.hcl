@@ -10,6 +10,11 @@ variables {
   cluster_arn    = "arn:aws:ecs:eu-central-1:123456789012:cluster/data"
   service_name   = "data-worker"
   work_pool_name = "ecs-production"
+
+  tick_task_definition_arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/data-tick:1"
+  scheduler_role_arn       = "arn:aws:iam::123456789012:role/scheduler"
+  subnet_ids               = ["subnet-0123456789abcdef0"]
+  security_group_ids       = ["sg-0123456789abcdef0"]
 }
 
 run "target_tracking" {
@@ -128,12 +133,8 @@ run "scale_to_zero" {
   }
 
   variables {
-    scale_to_zero            = true
-    tick_interval_minutes    = 5
-    tick_task_definition_arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/data-tick:1"
-    scheduler_role_arn       = "arn:aws:iam::123456789012:role/scheduler"
-    subnet_ids               = ["subnet-0123456789abcdef0"]
-    security_group_ids       = ["sg-0123456789abcdef0"]
+    scale_to_zero         = true
+    tick_interval_minutes = 5
   }
 
   assert {

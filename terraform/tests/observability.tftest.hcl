@@ -65,7 +65,7 @@ run "everything" {
     error_message = "The dashboard has a graph for each question."
   }
   assert {
-    condition     = length([for widget in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : widget if widget.type == "alarm" && length(widget.properties.alarms) == 10]) == 1
+    condition     = length([for widget in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : widget if try(length(widget.properties.alarms), 0) == 10]) == 1
     error_message = "The dashboard shows the alarms."
   }
 }

@@ -103,10 +103,6 @@ run "strategy_instead_of_launch_type" {
   }
 
   assert {
-    condition     = aws_ecs_service.this[0].launch_type == null || aws_ecs_service.this[0].launch_type == ""
-    error_message = "ECS takes a strategy or a launch type, not both."
-  }
-  assert {
     condition     = { for item in aws_ecs_service.this[0].capacity_provider_strategy : item.capacity_provider => [item.base, item.weight] } == { FARGATE = [1, 0], FARGATE_SPOT = [0, 1] }
     error_message = "The strategy is the given one."
   }
