@@ -116,3 +116,9 @@ variable "alarm_runbook_url" {
   type        = string
   default     = "docs/runbooks.md"
 }
+
+variable "check_secret_keys" {
+  description = "Whether each plan asks if the secret has its keys. Whoever plans then needs `secretsmanager:GetSecretValue`: a pipeline sets this to false"
+  type        = bool
+  default     = true
+}
