@@ -47,7 +47,7 @@ module "network" {
   flow_logs_retention_in_days = var.log_retention_in_days
   kms_key_arn                 = local.kms_key_arn
 
-  worker_max_count   = var.desired_count
+  worker_max_count   = local.worker_max_count
   expected_flow_runs = var.expected_flow_runs
 }
 
@@ -58,6 +58,8 @@ locals {
     ["ec2", "ecr.api", "ecr.dkr", "ecs", "logs"],
     local.has_secret ? ["secretsmanager"] : [],
     var.enable_task_events ? ["sqs"] : [],
+    var.scale_to_zero || var.metrics_transport == "put_metric_data" ? ["monitoring"] : [],
+    var.enable_execute_command ? ["ssmmessages"] : [],
   )
   vpc_endpoints = var.vpc_endpoints != null ? var.vpc_endpoints : local.needed_endpoints
 }
@@ -90,6 +92,7 @@ module "checks" {
       worker    = { arn = module.iam.worker_role_arn, created = var.create_tasks_iam_role }
       flow-run  = { arn = module.iam.flow_run_role_arn, created = var.create_flow_run_role }
     },
+    var.scale_to_zero ? { tick = { arn = module.iam.tick_role_arn, created = true } } : {},
     { for index, arn in var.additional_pass_role_arns : "additional-${index}" => { arn = arn, created = false } },
   )
 }
@@ -232,6 +235,11 @@ module "service" {
 locals {
   # Published by faber alone; Prefect's own worker has no metrics.
   custom_metrics = var.worker == "faber" && var.metrics_transport != "none"
+
+  # For the addresses that the subnets must have: the cap, and a tick beside it.
+  worker_max_count = !var.enable_autoscaling ? var.desired_count : (
+    max(var.autoscaling_max_capacity, [for action in var.autoscaling_scheduled_actions : action.max_capacity]...) + (var.scale_to_zero ? 1 : 0)
+  )
 
   # Auto-scaling moves the number within its bounds from the first minute on.
   initial_count = var.enable_autoscaling ? min(max(var.desired_count, var.scale_to_zero ? 0 : var.autoscaling_min_capacity), var.autoscaling_max_capacity) : var.desired_count
