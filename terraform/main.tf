@@ -168,8 +168,6 @@ module "iam" {
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
   events_queue_arn       = one(module.events[*].queue_arn)
-  metrics_transport      = var.metrics_transport
-  metrics_namespace      = var.metrics_namespace
   enable_execute_command = var.enable_execute_command
 
   ecr_repository_arns       = var.ecr_repository_arns
