@@ -170,13 +170,14 @@ module "iam" {
   events_queue_arn       = one(module.events[*].queue_arn)
   enable_execute_command = var.enable_execute_command
 
+  # Prefect's own worker keeps the key that it was started with.
+  worker_reads_secret = var.worker == "faber"
+
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
   flow_run_iam_statements   = var.flow_run_iam_statements
   flow_run_policy_arns      = var.flow_run_policy_arns
   boundary_statements       = var.iam_role_boundary_statements
-  metrics_transport         = var.metrics_transport
-  metrics_namespace         = var.metrics_namespace
 
   create_execution_role = var.create_task_exec_iam_role
   execution_role_arn    = var.task_exec_iam_role_arn
