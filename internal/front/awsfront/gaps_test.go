@@ -390,3 +390,25 @@ func TestSubnetSizes(t *testing.T) {
 		"<item><cidrBlock>10.0.16.0/20</cidrBlock><availableIpAddressCount>251</availableIpAddressCount></item>")
 	contains(t, "subnets", s.formOK(t, "ec2", "DescribeSubnets"), ">11<", ">4091<", "!251")
 }
+
+func TestIdentityProviders(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	const arn = "arn:aws:iam::123456789012:oidc-provider/example.com"
+	s.ministack.saysXML("CreateOpenIDConnectProvider", "<R><OpenIDConnectProviderArn>"+arn+"</OpenIDConnectProviderArn></R>")
+	s.ministack.saysXML("GetOpenIDConnectProvider", "<R><Url>https://example.com</Url><ClientIDList><member>a</member></ClientIDList><ThumbprintList></ThumbprintList><Tags></Tags></R>")
+	s.ministack.saysXML("DeleteOpenIDConnectProvider", "<R/>")
+	const which = "OpenIDConnectProviderArn=" + arn
+	get := func() string { t.Helper(); return s.formOK(t, "iam", "GetOpenIDConnectProvider", which) }
+	s.formOK(t, "iam", "CreateOpenIDConnectProvider", "Url=https://example.com", "ClientIDList.member.1=a", "Tags.member.1.Key=k", "Tags.member.1.Value=v")
+	contains(t, "created", get(), "<Url>example.com</Url>", "<ClientIDList><member>a</member></ClientIDList>", "<member>"+foundThumbprint+"</member>", "<Key>k</Key><Value>v</Value>")
+	s.formOK(t, "iam", "TagOpenIDConnectProvider", which, "Tags.member.1.Key=l", "Tags.member.1.Value=w")
+	s.formOK(t, "iam", "UntagOpenIDConnectProvider", which, "TagKeys.member.1=k")
+	s.formOK(t, "iam", "UpdateOpenIDConnectProviderThumbprint", which, "ThumbprintList.member.1=t")
+	s.formOK(t, "iam", "AddClientIDToOpenIDConnectProvider", which, "ClientID=b")
+	s.formOK(t, "iam", "RemoveClientIDFromOpenIDConnectProvider", which, "ClientID=a")
+	contains(t, "changed", get(), "<ClientIDList><member>b</member></ClientIDList>", "<ThumbprintList><member>t</member></ThumbprintList>", "<Tags><member><Key>l</Key><Value>w</Value></member></Tags>")
+	s.formOK(t, "iam", "DeleteOpenIDConnectProvider", which)
+	if status, body := s.form(t, "iam", "TagOpenIDConnectProvider", which); status != 400 || !strings.Contains(body, "NoSuchEntity") {
+		t.Errorf("tag what was deleted: %d %s", status, body)
+	}
+}
