@@ -500,8 +500,8 @@ func TestKindsOnEmulator(t *testing.T) {
 		Vars:   Vars{"changed": true},
 		Update: []string{"*"},
 		Create: []string{"aws_subnet.this[2]", "aws_route_table_association.this[2]", `aws_sns_topic_subscription.email["b@example.com"]`},
-		// AWS itself has no way to change these.
-		Replace: []string{"aws_ecs_task_definition.this"},
+		// A revision and a version are never changed, but followed by another.
+		Replace: []string{"aws_ecs_task_definition.this", "aws_secretsmanager_secret_version.this"},
 	}})
 }
 
