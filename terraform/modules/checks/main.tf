@@ -70,6 +70,7 @@ data "aws_route_tables" "subnet" {
 
 locals {
   # A subnet without a table of its own uses the VPC's main one.
+  has_own_table = { for key, tables in data.aws_route_tables.subnet : key => length(tables.ids) > 0 }
   route_table_ids = {
     for key, tables in data.aws_route_tables.subnet : key => try(concat(tables.ids, data.aws_route_tables.main[key].ids)[0], "none")
   }
@@ -78,7 +79,12 @@ locals {
 data "aws_route_table" "subnet" {
   for_each = local.subnets_with_nat
 
-  route_table_id = local.route_table_ids[each.key]
+  vpc_id = local.places[each.key].vpc_id
+
+  filter {
+    name   = local.has_own_table[each.key] ? "association.subnet-id" : "association.main"
+    values = [local.has_own_table[each.key] ? local.places[each.key].id : "true"]
+  }
 }
 
 data "aws_nat_gateways" "available" {
