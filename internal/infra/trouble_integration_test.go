@@ -29,7 +29,7 @@ import (
 // resource, although Terraform itself would put most of it right; and the way
 // that the message tells has to work.
 func TestModuleNamesTrouble(t *testing.T) {
-	s, hand := onEmulator(t, "local")
+	s, account := onEmulator(t, "local")
 	in := PlanOptions{
 		Vars: Vars{
 			"name": "faber-trouble", "image": "faber:test", "desired_count": 0, "enable_task_events": false,
@@ -57,7 +57,7 @@ func TestModuleNamesTrouble(t *testing.T) {
 	if err := outputs.Decode("private_subnet_ids", &subnets); err != nil {
 		t.Fatal(err)
 	}
-	subnet, table := subnets[0], hand.routeTable(subnets[0])
+	subnet, table := subnets[0], account.routeTable(subnets[0])
 	role := outputs.String("tasks_iam_role_arn")
 	roleName := role[strings.LastIndexByte(role, '/')+1:]
 	secret := outputs.String("secret_arn")
@@ -72,28 +72,28 @@ func TestModuleNamesTrouble(t *testing.T) {
 		{
 			"the default route is deleted",
 			func() {
-				hand.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
+				account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
 			},
 			[]string{`module.checks.terraform_data.route["a"]`, subnet, "no default route", table},
 		},
 		{
 			"the NAT gateway is deleted",
 			func() {
-				hand.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteNatGateway"}, "NatGatewayId": {hand.natGateway(table)}})
+				account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteNatGateway"}, "NatGatewayId": {account.natGateway(table)}})
 			},
 			[]string{`module.checks.terraform_data.route["a"]`, subnet, "NAT gateway nat-", "not available"},
 		},
 		{
 			"the subnet loses its route table",
 			func() {
-				hand.query("ec2", "2016-11-15", url.Values{"Action": {"DisassociateRouteTable"}, "AssociationId": {hand.association(table)}})
+				account.query("ec2", "2016-11-15", url.Values{"Action": {"DisassociateRouteTable"}, "AssociationId": {account.association(table)}})
 			},
 			[]string{`module.checks.terraform_data.route["a"]`, subnet, "no default route"},
 		},
 		{
 			"the role trusts another service",
 			func() {
-				hand.query("iam", "2010-05-08", url.Values{"Action": {"UpdateAssumeRolePolicy"}, "RoleName": {roleName}, "PolicyDocument": {
+				account.query("iam", "2010-05-08", url.Values{"Action": {"UpdateAssumeRolePolicy"}, "RoleName": {roleName}, "PolicyDocument": {
 					`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
 				}})
 			},
@@ -109,7 +109,7 @@ func TestModuleNamesTrouble(t *testing.T) {
 	}
 
 	t.Run("the secret lacks a key", func(t *testing.T) {
-		hand.json("secretsmanager", "secretsmanager.PutSecretValue", map[string]string{
+		account.json("secretsmanager", "secretsmanager.PutSecretValue", map[string]string{
 			"SecretId": secret, "SecretString": `{"PREFECT_API_KEY":"` + canary + `","PREFECT_ACCOUNT_ID":""}`,
 		})
 		planFails(t, s, in, []string{`module.secret_check.ephemeral.aws_secretsmanager_secret_version.key["PREFECT_ACCOUNT_ID"]`, secret, "no key PREFECT_ACCOUNT_ID", "no key PREFECT_WORKSPACE_ID"})
@@ -147,12 +147,12 @@ func TestModuleNamesTrouble(t *testing.T) {
 		planIsClean(t, s, in)
 	})
 
-	hand.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
+	account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
 }
 
 // onEmulator opens an example in a directory of its own, to be applied to the
 // emulator.
-func onEmulator(t *testing.T, example string) (*Stack, *hand) {
+func onEmulator(t *testing.T, example string) (*Stack, *byHand) {
 	t.Helper()
 	endpoint := os.Getenv(endpointVar)
 	if endpoint == "" && os.Getenv("CI") == "true" {
@@ -182,7 +182,7 @@ func onEmulator(t *testing.T, example string) (*Stack, *hand) {
 	if err := s.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s, &hand{t: t, endpoint: endpoint}
+	return s, &byHand{t: t, endpoint: endpoint}
 }
 
 func makePlan(t *testing.T, s *Stack, in PlanOptions) *Plan {
@@ -229,21 +229,21 @@ func planFails(t *testing.T, s *Stack, in PlanOptions, names []string) {
 // emulatedAccount is a key that the emulator takes for the account's number.
 const emulatedAccount = "123456789012"
 
-// hand changes things in the emulated account behind Terraform's back. The
+// byHand is an AWS account as somebody sees it who changes things by hand. The
 // calls are built here, as the SDK would: its clients for two more services are
 // not worth their weight in a test.
-type hand struct {
+type byHand struct {
 	t        *testing.T
 	endpoint string
 }
 
-func (a *hand) query(service, version string, form url.Values) []byte {
+func (a *byHand) query(service, version string, form url.Values) []byte {
 	a.t.Helper()
 	form.Set("Version", version)
 	return a.send(service, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
 }
 
-func (a *hand) json(service, target string, body any) []byte {
+func (a *byHand) json(service, target string, body any) []byte {
 	a.t.Helper()
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *hand) json(service, target string, body any) []byte {
 	return a.send(service, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target}}, data)
 }
 
-func (a *hand) send(service string, header http.Header, body []byte) []byte {
+func (a *byHand) send(service string, header http.Header, body []byte) []byte {
 	a.t.Helper()
 	ctx := a.t.Context()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint+"/", bytes.NewReader(body))
@@ -291,7 +291,7 @@ type routeTables struct {
 	} `xml:"routeTableSet>item"`
 }
 
-func (a *hand) tables(filter, value string) routeTables {
+func (a *byHand) tables(filter, value string) routeTables {
 	a.t.Helper()
 	var out routeTables
 	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "Filter.1.Name": {filter}, "Filter.1.Value.1": {value}})
@@ -301,7 +301,7 @@ func (a *hand) tables(filter, value string) routeTables {
 	return out
 }
 
-func (a *hand) routeTable(subnet string) string {
+func (a *byHand) routeTable(subnet string) string {
 	a.t.Helper()
 	out := a.tables("association.subnet-id", subnet)
 	if len(out.Tables) != 1 {
@@ -311,7 +311,7 @@ func (a *hand) routeTable(subnet string) string {
 }
 
 // table reads one route table.
-func (a *hand) table(id string) routeTables {
+func (a *byHand) table(id string) routeTables {
 	a.t.Helper()
 	var out routeTables
 	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "RouteTableId.1": {id}})
@@ -321,7 +321,7 @@ func (a *hand) table(id string) routeTables {
 	return out
 }
 
-func (a *hand) natGateway(table string) string {
+func (a *byHand) natGateway(table string) string {
 	a.t.Helper()
 	for _, route := range a.table(table).Tables[0].Routes {
 		if route.Destination == "0.0.0.0/0" {
@@ -332,7 +332,7 @@ func (a *hand) natGateway(table string) string {
 	return ""
 }
 
-func (a *hand) association(table string) string {
+func (a *byHand) association(table string) string {
 	a.t.Helper()
 	associations := a.table(table).Tables[0].Associations
 	if len(associations) != 1 {
