@@ -49,6 +49,21 @@ module "faber" {
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${arn}/*"]
   } if arn != null]
+
+  # Where the images of worker and flow runs are pushed to.
+  create_ecr = true
+
+  # Warns once there is somebody to warn: of the whole account's costs, until the
+  # tag is activated.
+  budget_limit_usd             = length(var.budget_emails) > 0 ? var.budget_limit_usd : null
+  budget_emails                = var.budget_emails
+  activate_cost_allocation_tag = var.activate_cost_allocation_tag
+
+  # Plans, asks and applies on each change of the repository that this is in.
+  create_pipeline       = var.repository != null
+  pipeline_source       = var.repository != null ? { repository = var.repository } : null
+  pipeline_state_bucket = var.state_bucket
+  pipeline_state_key    = "${var.name}/terraform.tfstate"
 }
 
 # Asks, at each plan, if the secret has the keys that the task definition names.
