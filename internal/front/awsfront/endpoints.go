@@ -147,7 +147,7 @@ func (f *Front) modifyVPCEndpoint(x *exchange) (*answer, error) {
 }
 
 func (f *Front) describeVPCEndpoints(x *exchange) (*answer, error) {
-	a, err := x.forward()
+	a, err := x.filtered(endpointLookup())
 	if err != nil {
 		return nil, err
 	}
