@@ -170,6 +170,9 @@ module "iam" {
   events_queue_arn       = one(module.events[*].queue_arn)
   enable_execute_command = var.enable_execute_command
 
+  # Prefect's own worker keeps the key that it was started with.
+  worker_reads_secret = var.worker == "faber"
+
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
   flow_run_iam_statements   = var.flow_run_iam_statements
