@@ -83,13 +83,15 @@ func TestModulePipeline(t *testing.T) {
 	// A plan that waits while another is applied.
 	p.edit(t, "infra/rules.auto.tfvars", "keep_images = 20\n")
 	waiting := p.plan(t, "c2")
-	if want := "2 to change (commit c2)."; waiting.approval != want {
+	// To ECR a lifecycle policy with another text is another policy.
+	if want := `2 to replace (commit c2). REPLACED: module.ecr.aws_ecr_lifecycle_policy.this["flows"], module.ecr.aws_ecr_lifecycle_policy.this["worker"].`; waiting.approval != want {
 		t.Errorf("approval text is %q, want %q", waiting.approval, want)
 	}
 	p.edit(t, "infra/names.auto.tfvars", `repositories = ["worker", "jobs"]`+"\n")
 	overtaking := p.plan(t, "c3")
 	for _, want := range []string{
-		"2 to add, 1 to change, 2 to destroy (commit c3).",
+		"2 to add, 1 to replace, 2 to destroy (commit c3).",
+		` REPLACED: module.ecr.aws_ecr_lifecycle_policy.this["worker"].`,
 		` DESTROYED: module.ecr.aws_ecr_lifecycle_policy.this["flows"], module.ecr.aws_ecr_repository.this["flows"].`,
 	} {
 		if !strings.Contains(overtaking.approval, want) {
