@@ -54,10 +54,12 @@ var rooms = []room{
 	{"internal/image", "", "builds and pushes OCI images"},
 	{"internal/config", "", "settings; the environment comes in through a lookup function"},
 	{"internal/telemetry", "", "logs, metrics and health; the others hand it values and know nothing of it"},
+	{"internal/cloudwatch", "prefect", "metrics for CloudWatch: what the Prefect API tells of a pool, and what it is given of a worker"},
 	{"internal/front", "", "ledger and faults, shared by both fronts"},
 	{"internal/front/awsfront", "front", "the endpoint before the AWS emulators"},
 	{"internal/front/prefectfront", "front", "the endpoint before the Prefect server"},
 	{"e2e", "", "asks the Prefect server and the emulator what faber did, never faber"},
+	{"internal/modulecheck", "", "tests alone: holds the Terraform module's files to what is said of them"},
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
@@ -74,8 +76,9 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
-	"chaos": "front front/awsfront front/prefectfront", // what spoils, holds and records
-	"load":  "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
+	"chaos":                "front front/awsfront front/prefectfront", // what spoils, holds and records
+	"internal/modulecheck": "infra front/awsfront",                    // it plans the module, and puts real events to its patterns
+	"load":                 "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
 }
 
 func (r room) mayImport(other string, inTest bool) bool {
@@ -100,7 +103,7 @@ type territory struct {
 var territories = []territory{
 	{
 		"github.com/aws/",
-		[]string{"internal/cli", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront", "internal/stack"},
+		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront", "internal/stack"},
 		"AWS is spoken in the adapters; cli and dev make the clients",
 	},
 	{

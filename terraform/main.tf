@@ -37,6 +37,77 @@ module "network" {
   nat_mode              = var.nat_mode
   prefect_api_port      = local.api_port
   flow_run_egress_rules = var.flow_run_egress_rules
+
+  enable_s3_endpoint   = var.enable_s3_endpoint
+  enable_vpc_endpoints = var.enable_vpc_endpoints
+  vpc_endpoints        = local.vpc_endpoints
+
+  enable_flow_logs            = var.enable_flow_logs
+  flow_logs_role_arn          = module.iam.flow_logs_role_arn
+  flow_logs_retention_in_days = var.log_retention_in_days
+  kms_key_arn                 = local.kms_key_arn
+
+  worker_max_count   = var.desired_count
+  expected_flow_runs = var.expected_flow_runs
+}
+
+locals {
+  # What is called from inside the tasks, by Fargate on their behalf or by the
+  # worker: modules/network tells who calls which.
+  needed_endpoints = concat(
+    ["ec2", "ecr.api", "ecr.dkr", "ecs", "logs"],
+    local.has_secret ? ["secretsmanager"] : [],
+    var.enable_task_events ? ["sqs"] : [],
+  )
+  vpc_endpoints = var.vpc_endpoints != null ? var.vpc_endpoints : local.needed_endpoints
+}
+
+# A warning and no error: a route of your own, through a transit gateway say, may
+# lead there.
+check "prefect_cloud_is_reached" {
+  assert {
+    condition     = !(var.create_vpc && var.nat_mode == "none" && var.prefect_api_url == null && var.prefect_cloud_api_url == null)
+    error_message = "With nat_mode = \"none\" nothing in the private subnets reaches Prefect Cloud, which has no VPC endpoint: neither worker nor flow runs. Give prefect_api_url of a server inside the VPC, a NAT gateway, or routes of your own (output private_route_table_ids)."
+  }
+}
+
+module "checks" {
+  source = "./modules/checks"
+
+  enabled = var.verify
+  switch  = "verify"
+
+  vpc_id          = module.network.vpc_id
+  subnets         = module.network.private_subnets
+  network_created = var.create_vpc
+  way_out         = var.nat_mode != "none" ? "nat" : var.enable_vpc_endpoints ? "endpoints" : "unknown"
+  way_out_details = module.network.way_out_details
+  endpoints       = local.vpc_endpoints
+
+  roles = merge(
+    {
+      execution = { arn = module.iam.execution_role_arn, created = var.create_task_exec_iam_role }
+      worker    = { arn = module.iam.worker_role_arn, created = var.create_tasks_iam_role }
+      flow-run  = { arn = module.iam.flow_run_role_arn, created = var.create_flow_run_role }
+    },
+    { for index, arn in var.additional_pass_role_arns : "additional-${index}" => { arn = arn, created = false } },
+  )
+}
+
+module "kms" {
+  source = "./modules/kms"
+  count  = var.create_kms_key ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+}
+
+locals {
+  # The one key of the stack, for every part that encrypts something; null leaves
+  # each of them to the key that AWS manages. The secret may have one of its own.
+  kms_key_arn        = var.create_kms_key ? module.kms[0].key_arn : var.kms_key_arn
+  has_kms_key        = var.create_kms_key || var.kms_key_arn != null
+  secret_kms_key_arn = var.secret_kms_key_arn != null ? var.secret_kms_key_arn : local.kms_key_arn
 }
 
 module "secrets" {
@@ -47,7 +118,7 @@ module "secrets" {
   name_prefix = "${var.name}-prefect-"
   tags        = local.tags
 
-  kms_key_arn                 = var.secret_kms_key_arn
+  kms_key_arn                 = local.secret_kms_key_arn
   recovery_window_in_days     = var.secret_recovery_window_in_days
   manage_value                = var.manage_secret_value
   prefect_credentials         = var.prefect_credentials
@@ -62,6 +133,7 @@ module "cluster" {
 
   container_insights    = var.container_insights
   log_retention_in_days = var.log_retention_in_days
+  kms_key_arn           = local.kms_key_arn
 }
 
 module "events" {
@@ -72,6 +144,7 @@ module "events" {
   tags = local.tags
 
   cluster_arn = module.cluster.arn
+  kms_key_arn = local.kms_key_arn
 }
 
 module "iam" {
@@ -85,7 +158,8 @@ module "iam" {
   cluster_name           = module.cluster.name
   task_families          = local.task_families
   secret_arn             = local.secret_arn
-  secret_kms_key_arn     = local.has_secret ? var.secret_kms_key_arn : null
+  secret_kms_key_arn     = local.has_secret ? local.secret_kms_key_arn : null
+  kms_key_arn            = local.kms_key_arn
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
   events_queue_arn       = one(module.events[*].queue_arn)
@@ -101,6 +175,20 @@ module "iam" {
   worker_role_arn       = var.tasks_iam_role_arn
   create_flow_run_role  = var.create_flow_run_role
   flow_run_role_arn     = var.flow_run_role_arn
+
+  # The roles below are made with the part that takes them.
+
+  create_tick_role      = false
+  create_scheduler_role = false
+
+  create_flow_logs_role   = var.create_vpc && var.enable_flow_logs && var.create_flow_logs_role
+  flow_logs_role_arn      = var.flow_logs_role_arn
+  flow_logs_log_group_arn = module.network.flow_logs_log_group_arn
+
+  create_codepipeline_role    = false
+  create_codebuild_plan_role  = false
+  create_codebuild_apply_role = false
+  create_event_trigger_role   = false
 }
 
 module "service" {
@@ -135,10 +223,16 @@ locals {
       FABER_WORK_POOL                    = var.work_pool_name
       FABER_WORKER_TYPE                  = "ecs"
       FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
+      FABER_STACK                        = var.name
+      FABER_METRICS_TRANSPORT            = var.metrics_transport
+      FABER_METRICS_NAMESPACE            = var.metrics_namespace
     },
     { for name, value in {
       FABER_EVENTS_QUEUE       = one(module.events[*].queue_name)
       FABER_API_KEY_SECRET_ARN = local.api_key_from
+      # Read again when the API refuses the key, so that it can be changed without a new task.
+      FABER_API_SECRET_ARN     = local.secret_arn
+      FABER_WORK_POOL_DEFAULTS = var.work_pool_template == "worker" ? jsonencode({ for name, value in local.job_variable_defaults : name => value if value != null }) : null
       PREFECT_API_URL          = var.prefect_api_url
       PREFECT_CLOUD_API_URL    = var.prefect_cloud_api_url
     } : name => value if value != null },

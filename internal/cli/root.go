@@ -49,6 +49,7 @@ faber runs Prefect flows on AWS ECS Fargate.
 
   faber worker start   a Prefect 3 worker for work pools of type ecs and process
   faber worker config  the settings it would obey, and where they come from
+  faber tick           how much there is to do, for CloudWatch, while no worker runs
   faber init           a Terraform configuration for a stack in an AWS account
   faber plan, apply    show what it would make, and make it; destroy takes it away
   faber status, logs   how the stack is, and what its worker says
@@ -76,6 +77,7 @@ Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage,
 	})
 	root.AddCommand(
 		newWorkerCommand(std),
+		newTickCommand(std),
 		newInitCommand(std),
 		newPlanCommand(std),
 		newApplyCommand(std),

@@ -22,6 +22,7 @@ resource "aws_ecs_cluster_capacity_providers" "this" {
 resource "aws_cloudwatch_log_group" "worker" {
   name              = "/faber/${var.name}/worker"
   retention_in_days = var.log_retention_in_days
+  kms_key_id        = var.kms_key_arn
 
   tags = var.tags
 }
@@ -29,6 +30,7 @@ resource "aws_cloudwatch_log_group" "worker" {
 resource "aws_cloudwatch_log_group" "flow_runs" {
   name              = "/faber/${var.name}/flow-runs"
   retention_in_days = var.log_retention_in_days
+  kms_key_id        = var.kms_key_arn
 
   tags = var.tags
 }

@@ -20,3 +20,9 @@ variable "log_retention_in_days" {
   type        = number
   default     = 30
 }
+
+variable "kms_key_arn" {
+  description = "Customer managed KMS key of the log groups. Null means the key that AWS manages"
+  type        = string
+  default     = null
+}

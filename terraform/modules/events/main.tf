@@ -48,7 +48,8 @@ resource "aws_sqs_queue" "this" {
   visibility_timeout_seconds = 300
   message_retention_seconds  = 7 * 24 * 60 * 60
   receive_wait_time_seconds  = 20
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
   policy                     = jsonencode(local.queue_policy)
 
   redrive_policy = jsonencode({
@@ -63,7 +64,8 @@ resource "aws_sqs_queue" "this" {
 resource "aws_sqs_queue" "dlq" {
   name                      = "${local.queue_name}-dlq"
   message_retention_seconds = 14 * 24 * 60 * 60
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
 
   tags = var.tags
 }

@@ -13,3 +13,9 @@ variable "cluster_arn" {
   description = "ECS cluster whose task state changes are sent to the queue"
   type        = string
 }
+
+variable "kms_key_arn" {
+  description = "Customer managed KMS key of the queues. Null means the key that AWS manages"
+  type        = string
+  default     = null
+}
