@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,11 +71,7 @@ func (a *apply) fillSecretNow(ctx context.Context, arn string, outputs infra.Out
 	if a.settings == nil || a.yes && !a.fillSecret {
 		return false, nil
 	}
-	keys := secretKeys
-	var told []string
-	if outputs.Decode("prefect_secret_keys", &told) == nil && len(told) > 0 {
-		keys = told
-	}
+	keys := keysWanted(outputs)
 	values := map[string]string{
 		"PREFECT_API_KEY":         a.settings.APIKey.Reveal(),
 		"PREFECT_ACCOUNT_ID":      cmp.Or(a.settings.AccountID, a.std.env("PREFECT_ACCOUNT_ID")),
@@ -104,6 +101,24 @@ func (a *apply) fillSecretNow(ctx context.Context, arn string, outputs infra.Out
 	}
 	fmt.Fprintf(a.std.Out, "wrote %s to %s\n", strings.Join(keys, ", "), arn)
 	return true, nil
+}
+
+// keysWanted are the keys that the secret has to have. The job template tells them:
+// it says where the tasks get which credential from.
+func keysWanted(outputs infra.Outputs) []string {
+	var template struct {
+		Variables struct {
+			Properties struct {
+				AuthString struct {
+					Default string `json:"default"`
+				} `json:"prefect_api_auth_string_secret_arn"`
+			} `json:"properties"`
+		} `json:"variables"`
+	}
+	if json.Unmarshal([]byte(outputs.String("base_job_template")), &template) == nil && template.Variables.Properties.AuthString.Default != "" {
+		return []string{"PREFECT_API_AUTH_STRING"}
+	}
+	return secretKeys
 }
 
 // whose says whose credentials are offered, without showing any.
