@@ -168,6 +168,9 @@ module "iam" {
   additional_pass_role_arns = var.additional_pass_role_arns
   flow_run_iam_statements   = var.flow_run_iam_statements
   flow_run_policy_arns      = var.flow_run_policy_arns
+  boundary_statements       = var.iam_role_boundary_statements
+  metrics_transport         = var.metrics_transport
+  metrics_namespace         = var.metrics_namespace
 
   create_execution_role = var.create_task_exec_iam_role
   execution_role_arn    = var.task_exec_iam_role_arn

@@ -647,9 +647,27 @@ variable "ecr_repository_arns" {
 }
 
 variable "iam_role_permissions_boundary" {
-  description = "Policy that bounds every created role"
+  description = "Policy that bounds every created role. Null means none; with `create_pipeline` the module then makes one, since the pipeline may change the roles' policies"
   type        = string
   default     = null
+
+  validation {
+    condition     = var.iam_role_permissions_boundary == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.iam_role_permissions_boundary))
+    error_message = "iam_role_permissions_boundary must be the ARN of a managed policy, such as arn:aws:iam::123456789012:policy/boundary."
+  }
+}
+
+variable "iam_role_boundary_statements" {
+  description = "Further statements of the permissions boundary that comes with `create_pipeline`: what flow runs need beyond `flow_run_iam_statements`, which stand in it already"
+  type = list(object({
+    sid       = optional(string)
+    effect    = optional(string, "Allow")
+    actions   = list(string)
+    resources = list(string)
+    condition = optional(map(map(list(string))), {})
+  }))
+  default  = []
+  nullable = false
 }
 
 ################################################################################
