@@ -175,3 +175,51 @@ output "kms_key_arn" {
   description = "Customer managed KMS key of the stack; null when AWS's own keys are used"
   value       = local.kms_key_arn
 }
+
+################################################################################
+# Auto-scaling and monitoring
+################################################################################
+
+output "autoscaling_capacity" {
+  description = "Fewest and most worker tasks that auto-scaling may set; null without it. `max` is the cap, whatever the work"
+  value       = var.enable_autoscaling ? { min = module.autoscaling[0].min_capacity, max = module.autoscaling[0].max_capacity } : null
+}
+
+output "tick_task_definition_arn" {
+  description = "Task definition of the tick, with its revision; null without `scale_to_zero`"
+  value       = module.service.tick_task_definition_arn
+}
+
+output "dashboard_name" {
+  description = "CloudWatch dashboard; null without one"
+  value       = one(module.observability[*].dashboard_name)
+}
+
+output "sns_topic_arn" {
+  description = "SNS topic that alarms go to; null without alarms"
+  value       = one(module.observability[*].topic_arn)
+}
+
+################################################################################
+# Images, budget, pipeline
+################################################################################
+
+output "ecr_repository_urls" {
+  description = "Addresses of the created ECR repositories by their name; empty without"
+  value       = var.create_ecr ? module.ecr[0].repository_urls : {}
+}
+
+output "budget_scope" {
+  description = "What the budget counts: `stack` (what carries the tag) or `account`; null without a budget"
+  value       = one(module.budget[*].scope)
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = one(module.pipeline[*].pipeline_name)
+}
+
+output "connection_status" {
+  description = "State of the connection that was created for the pipeline: while it is PENDING, somebody has to complete it in the console. Null when none was created"
+  value       = one(module.pipeline[*].connection_status)
+}

@@ -390,7 +390,7 @@ variable "memory" {
 }
 
 variable "cpu_architecture" {
-  description = "Processor of the worker task: `X86_64` or `ARM64`. The image must be built for it"
+  description = "Processor of the worker, the tick and, unless `flow_run_cpu_architecture` says otherwise, flow runs: `X86_64` or `ARM64`. The images must be built for it"
   type        = string
   default     = "X86_64"
   nullable    = false
@@ -694,5 +694,603 @@ variable "kms_key_arn" {
   validation {
     condition     = !(var.create_kms_key && var.kms_key_arn != null)
     error_message = "kms_key_arn names an existing key, create_kms_key makes one: give one of the two."
+  }
+}
+
+################################################################################
+# Capacity and kind of worker
+################################################################################
+
+variable "worker" {
+  description = "Which worker `image` holds: `faber`, or `prefect` for Prefect's own, an image such as `prefecthq/prefect-aws` with Python and prefect-aws. Prefect's publishes no metrics: `scale_to_zero` and the alarms of the work pool need faber"
+  type        = string
+  default     = "faber"
+  nullable    = false
+
+  validation {
+    condition     = contains(["faber", "prefect"], var.worker)
+    error_message = "worker must be \"faber\" or \"prefect\"."
+  }
+}
+
+variable "capacity_provider_strategy" {
+  description = "Capacity providers of the worker's service and of the tick, `FARGATE` and `FARGATE_SPOT`. Empty means the launch type FARGATE; to change from or to empty makes the service anew"
+  type = list(object({
+    capacity_provider = string
+    weight            = optional(number, 1)
+    base              = optional(number, 0)
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for item in var.capacity_provider_strategy : contains(["FARGATE", "FARGATE_SPOT"], item.capacity_provider)])
+    error_message = "capacity_provider_strategy may name FARGATE and FARGATE_SPOT: the cluster has no others."
+  }
+
+  validation {
+    condition     = length([for item in var.capacity_provider_strategy : item if item.base > 0]) <= 1 && (length(var.capacity_provider_strategy) == 0 || anytrue([for item in var.capacity_provider_strategy : item.weight > 0]))
+    error_message = "In capacity_provider_strategy one item may have a base, and one must have a weight above 0."
+  }
+}
+
+variable "flow_run_capacity_provider_strategy" {
+  description = "Default capacity providers of flow runs, set in the work pool's template. Empty means the launch type FARGATE"
+  type = list(object({
+    capacity_provider = string
+    weight            = optional(number, 1)
+    base              = optional(number, 0)
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for item in var.flow_run_capacity_provider_strategy : contains(["FARGATE", "FARGATE_SPOT"], item.capacity_provider)])
+    error_message = "flow_run_capacity_provider_strategy may name FARGATE and FARGATE_SPOT: the cluster has no others."
+  }
+
+  validation {
+    condition     = length([for item in var.flow_run_capacity_provider_strategy : item if item.base > 0]) <= 1 && (length(var.flow_run_capacity_provider_strategy) == 0 || anytrue([for item in var.flow_run_capacity_provider_strategy : item.weight > 0]))
+    error_message = "In flow_run_capacity_provider_strategy one item may have a base, and one must have a weight above 0."
+  }
+}
+
+variable "flow_run_cpu_architecture" {
+  description = "Processor of flow runs: `X86_64` or `ARM64`, set in the work pool's template. Null means that of the worker, `cpu_architecture`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.flow_run_cpu_architecture == null || contains(["X86_64", "ARM64"], coalesce(var.flow_run_cpu_architecture, "-"))
+    error_message = "flow_run_cpu_architecture must be \"X86_64\" or \"ARM64\"."
+  }
+}
+
+variable "enable_execute_command" {
+  description = "Whether ECS Exec may run commands in the worker's container. Off, since it makes the container's root file system writable and lets the worker's role open `ssmmessages` channels"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Auto-scaling
+################################################################################
+
+variable "enable_autoscaling" {
+  description = "Whether Application Auto Scaling sets the number of worker tasks; `desired_count` is then the number to begin with. To change it makes the service anew, under the same name"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "autoscaling_min_capacity" {
+  description = "Fewest worker tasks. 0 with `scale_to_zero`, whatever is given"
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.autoscaling_min_capacity >= 1 && floor(var.autoscaling_min_capacity) == var.autoscaling_min_capacity
+    error_message = "autoscaling_min_capacity must be a whole number, 1 or more: CPU, memory and backlog are not measured without a worker. For none, set scale_to_zero."
+  }
+}
+
+variable "autoscaling_max_capacity" {
+  description = "The cap: most worker tasks, whatever the work. Flow runs are not bounded by it but by the pool's concurrency limit and the account's launch rate"
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.autoscaling_max_capacity >= 1 && floor(var.autoscaling_max_capacity) == var.autoscaling_max_capacity
+    error_message = "autoscaling_max_capacity must be a whole number, 1 or more."
+  }
+
+  validation {
+    condition     = var.scale_to_zero || var.autoscaling_max_capacity >= var.autoscaling_min_capacity
+    error_message = "autoscaling_max_capacity must not be less than autoscaling_min_capacity."
+  }
+}
+
+variable "autoscaling_cpu_target" {
+  description = "Average CPU utilization of the workers to keep, in percent. Null means not to scale on it. Not used with `scale_to_zero`"
+  type        = number
+  default     = 70
+
+  validation {
+    condition     = var.autoscaling_cpu_target == null || try(var.autoscaling_cpu_target > 0 && var.autoscaling_cpu_target <= 100, false)
+    error_message = "autoscaling_cpu_target must be above 0 and at most 100 percent."
+  }
+}
+
+variable "autoscaling_memory_target" {
+  description = "Average memory utilization of the workers to keep, in percent. Null means not to scale on it. Not used with `scale_to_zero`"
+  type        = number
+  default     = 80
+
+  validation {
+    condition     = var.autoscaling_memory_target == null || try(var.autoscaling_memory_target > 0 && var.autoscaling_memory_target <= 100, false)
+    error_message = "autoscaling_memory_target must be above 0 and at most 100 percent."
+  }
+}
+
+variable "autoscaling_backlog_per_worker" {
+  description = "Due flow runs for each worker to keep. Null means not to scale on the backlog. 100 are five seconds' work: Fargate starts 20 tasks a second and account"
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.autoscaling_backlog_per_worker == null || try(var.autoscaling_backlog_per_worker >= 1, false)
+    error_message = "autoscaling_backlog_per_worker must be 1 or more."
+  }
+}
+
+variable "autoscaling_scheduled_actions" {
+  description = "Bounds of the number of worker tasks that a schedule sets, by a name of your choice: `schedule` is `cron(…)`, `rate(…)` or `at(…)`. They stay until the next action"
+  type = map(object({
+    schedule     = string
+    timezone     = optional(string, "UTC")
+    min_capacity = number
+    max_capacity = number
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for action in var.autoscaling_scheduled_actions : can(regex("^(cron|rate|at)\\(.+\\)$", action.schedule))])
+    error_message = "schedule of each of autoscaling_scheduled_actions must be cron(…), rate(…) or at(…)."
+  }
+
+  validation {
+    condition     = alltrue([for action in var.autoscaling_scheduled_actions : action.min_capacity >= 0 && action.max_capacity >= action.min_capacity])
+    error_message = "Each of autoscaling_scheduled_actions needs 0 <= min_capacity <= max_capacity."
+  }
+
+  validation {
+    condition     = var.scale_to_zero || alltrue([for action in var.autoscaling_scheduled_actions : action.min_capacity >= 1])
+    error_message = "min_capacity of autoscaling_scheduled_actions must be 1 or more without scale_to_zero: nothing would wake a worker again."
+  }
+}
+
+variable "scale_to_zero" {
+  description = "Whether no worker runs while the work pool has no work. `faber tick` then looks at the pool every `tick_interval_minutes`, and a due run starts a worker some three minutes later. Needs `enable_autoscaling`, faber as worker, and its metrics"
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.scale_to_zero || var.enable_autoscaling
+    error_message = "scale_to_zero needs enable_autoscaling = true."
+  }
+
+  validation {
+    condition     = !var.scale_to_zero || (var.worker == "faber" && var.metrics_transport != "none")
+    error_message = "scale_to_zero needs worker = \"faber\" and a metrics_transport other than \"none\": only faber's metrics tell when to start a worker."
+  }
+}
+
+variable "tick_interval_minutes" {
+  description = "Minutes between two ticks, with `scale_to_zero`. Fargate charges each for a whole minute: every minute costs as much as the smallest worker that runs on, every 5 a fifth of it"
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = contains(range(1, 61), var.tick_interval_minutes)
+    error_message = "tick_interval_minutes must be a whole number, 1 to 60."
+  }
+}
+
+################################################################################
+# Dashboard and alarms
+################################################################################
+
+variable "create_dashboard" {
+  description = "Whether to create a CloudWatch dashboard: runs by state, launch latency by phase, backlog, throttles, CPU and memory, queue"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "create_alarms" {
+  description = "Whether to create CloudWatch alarms that go to an SNS topic, each with a link to what to do"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_emails" {
+  description = "E-mail addresses that the created topic tells of alarms. Each gets a mail first whose link it must follow"
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+$", email))])
+    error_message = "Each of alarm_emails must be an e-mail address."
+  }
+
+  validation {
+    condition     = length(var.alarm_emails) == 0 || var.alarm_topic_arn == null
+    error_message = "alarm_emails are subscribed to the created topic: they do not go with alarm_topic_arn."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "Existing SNS topic for the alarms. Null means to create one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "alarm_thresholds" {
+  description = "What has to be exceeded for an alarm: age of the oldest due run, failed launches in 5 minutes, age of the oldest task event, throttled calls in 5 minutes, CPU and memory in percent, Spot interruptions in an hour"
+  type = object({
+    late_seconds       = optional(number, 600)
+    launch_failures    = optional(number, 2)
+    event_age_seconds  = optional(number, 300)
+    throttles          = optional(number, 100)
+    cpu_percent        = optional(number, 85)
+    memory_percent     = optional(number, 85)
+    spot_interruptions = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "alarm_runbook_url" {
+  description = "Page that the alarms link to, with a heading for each: a copy of `docs/runbooks.md` where your team can read it"
+  type        = string
+  default     = "docs/runbooks.md"
+  nullable    = false
+}
+
+################################################################################
+# Images
+################################################################################
+
+variable "create_ecr" {
+  description = "Whether to create ECR repositories for the worker's and the flow runs' images"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "ecr_repositories" {
+  description = "Repositories to create, each named `<name>/<this>`"
+  type        = set(string)
+  default     = ["worker", "flows"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.ecr_repositories : can(regex("^[a-z0-9]+([._/-][a-z0-9]+)*$", name))])
+    error_message = "Each of ecr_repositories must be lower-case letters and digits, with single . _ - or / between them."
+  }
+}
+
+variable "ecr_untagged_days" {
+  description = "Days after which an untagged image goes"
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.ecr_untagged_days >= 1 && floor(var.ecr_untagged_days) == var.ecr_untagged_days
+    error_message = "ecr_untagged_days must be a whole number, 1 or more."
+  }
+}
+
+variable "ecr_keep_images" {
+  description = "Number of images that each repository keeps, the newest first. What runs must be among them: a task whose image is gone cannot start again"
+  type        = number
+  default     = 50
+  nullable    = false
+
+  validation {
+    condition     = var.ecr_keep_images >= 1 && floor(var.ecr_keep_images) == var.ecr_keep_images
+    error_message = "ecr_keep_images must be a whole number, 1 or more."
+  }
+}
+
+variable "ecr_force_delete" {
+  description = "Whether a destroy takes the images along. Off, so that it stops at a repository with images in it"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Budget
+################################################################################
+
+variable "budget_limit_usd" {
+  description = "US dollars a month, for a budget that warns; it stops nothing. Null means no budget"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.budget_limit_usd == null || coalesce(var.budget_limit_usd, 1) > 0
+    error_message = "budget_limit_usd must be more than 0."
+  }
+}
+
+variable "budget_emails" {
+  description = "Who is warned by e-mail, at most 10 addresses"
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.budget_emails : can(regex("^[^@ ]+@[^@ ]+$", email))]) && length(var.budget_emails) <= 10
+    error_message = "budget_emails must be e-mail addresses, and at most 10: AWS takes no more for one threshold."
+  }
+
+  validation {
+    condition     = var.budget_limit_usd == null || length(var.budget_emails) > 0 || var.budget_topic_arn != null
+    error_message = "A budget needs somebody to warn: give budget_emails or budget_topic_arn."
+  }
+}
+
+variable "budget_topic_arn" {
+  description = "SNS topic that is warned. Its policy must let `budgets.amazonaws.com` publish"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.budget_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.budget_topic_arn))
+    error_message = "budget_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "budget_actual_thresholds" {
+  description = "Percentages of the limit at which a warning is sent about what was spent"
+  type        = list(number)
+  default     = [80, 100]
+  nullable    = false
+}
+
+variable "budget_forecast_thresholds" {
+  description = "Percentages of the limit at which a warning is sent about what the month will probably cost"
+  type        = list(number)
+  default     = [100]
+  nullable    = false
+
+  validation {
+    condition     = length(var.budget_actual_thresholds) + length(var.budget_forecast_thresholds) <= 5
+    error_message = "budget_actual_thresholds and budget_forecast_thresholds may have 5 items together: AWS takes no more with a new budget."
+  }
+}
+
+variable "activate_cost_allocation_tag" {
+  description = "Whether to activate the tag `faber:stack` for billing and to have the budget count this stack alone. Needs the account that pays, and the tag has to have been on a bill before: turn it on a day after the first apply. Until then the budget counts the whole account"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Pipeline
+################################################################################
+
+variable "create_pipeline" {
+  description = "Whether to create a pipeline that plans this configuration on each change, asks for approval and applies that very plan. It never holds the Prefect credentials: it needs `manage_secret_value = false`"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "pipeline_source" {
+  description = "Where the pipeline gets the configuration: `repository` (`owner/name`) and `branch`, through a connection; or `bucket` and `key` of a zip archive in a versioned bucket that sends its events to EventBridge"
+  type = object({
+    repository = optional(string)
+    branch     = optional(string, "main")
+    bucket     = optional(string)
+    key        = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = !var.create_pipeline || var.pipeline_source != null
+    error_message = "create_pipeline needs pipeline_source: where the configuration comes from."
+  }
+
+  validation {
+    condition = var.pipeline_source == null || (
+      try(var.pipeline_source.repository, null) != null
+      ? try(var.pipeline_source.bucket, null) == null && can(regex("^[^/ ]+(/[^/ ]+)+$", var.pipeline_source.repository))
+      : try(var.pipeline_source.bucket, null) != null && try(var.pipeline_source.key, null) != null
+    )
+    error_message = "pipeline_source must name either a repository (\"owner/name\"), or a bucket and a key."
+  }
+}
+
+variable "connection_arn" {
+  description = "Existing CodeConnections connection to the repository. Null makes one, which stays PENDING until somebody completes it in the console"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.connection_arn == null || can(regex("^arn:aws[a-z-]*:code(star-)?connections:[a-z0-9-]+:[0-9]{12}:connection/.+$", var.connection_arn))
+    error_message = "connection_arn must be the ARN of a connection (arn:aws:codeconnections:…:connection/…)."
+  }
+}
+
+variable "connection_provider_type" {
+  description = "Where the repository of a created connection is: `GitHub`, `GitLab` or `Bitbucket`"
+  type        = string
+  default     = "GitHub"
+  nullable    = false
+
+  validation {
+    condition     = contains(["GitHub", "GitLab", "Bitbucket"], var.connection_provider_type)
+    error_message = "connection_provider_type must be \"GitHub\", \"GitLab\" or \"Bitbucket\". A host of your own needs a connection of your own: connection_arn."
+  }
+}
+
+variable "pipeline_terraform_directory" {
+  description = "Directory of the root module within the source"
+  type        = string
+  default     = "."
+  nullable    = false
+}
+
+variable "pipeline_scripts_directory" {
+  description = "Directory within the source with this module's `pipeline/validate.sh`, `plan.sh` and `apply.sh`"
+  type        = string
+  default     = "pipeline"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.pipeline_scripts_directory))
+    error_message = "pipeline_scripts_directory may hold letters, digits and . _ / -: it becomes part of a shell command."
+  }
+}
+
+variable "pipeline_state_bucket" {
+  description = "Bucket with the Terraform state of this configuration, as `modules/state-backend` makes it"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = !var.create_pipeline || (var.pipeline_state_bucket != null && var.pipeline_state_key != null)
+    error_message = "create_pipeline needs pipeline_state_bucket and pipeline_state_key: builds have no disk that lasts."
+  }
+}
+
+variable "pipeline_state_key" {
+  description = "Object in that bucket"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_state_region" {
+  description = "Region of that bucket. Null means this one"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_state_kms_key_arn" {
+  description = "Customer managed KMS key of that bucket. Null means none"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_terraform_version" {
+  description = "Terraform that the builds download. Null means the one that the scripts pin"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_terraform_version == null || try(length(compact([var.pipeline_terraform_sha256.amd64, var.pipeline_terraform_sha256.arm64])) > 0, false)
+    error_message = "pipeline_terraform_version needs pipeline_terraform_sha256, from that version's SHA256SUMS: nothing is run that was not compared."
+  }
+}
+
+variable "pipeline_terraform_sha256" {
+  description = "SHA-256 sums of that version's `linux_amd64` and `linux_arm64` archives"
+  type = object({
+    amd64 = optional(string)
+    arm64 = optional(string)
+  })
+  default = null
+}
+
+variable "pipeline_build_environment" {
+  description = "Further environment variables of the builds, such as `TF_VAR_image`. They are shown in the console: no credentials"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setintersection(keys(var.pipeline_build_environment), ["TF_VAR_prefect_credentials", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"])) == 0
+    error_message = "pipeline_build_environment must hold no credentials for Prefect: the pipeline works without."
+  }
+}
+
+variable "pipeline_build_architecture" {
+  description = "Processor of the builds: `X86_64` or `ARM64`"
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.pipeline_build_architecture)
+    error_message = "pipeline_build_architecture must be \"X86_64\" or \"ARM64\"."
+  }
+}
+
+variable "pipeline_build_image" {
+  description = "Image of the builds, with sh, curl, jq, tar and unzip. Null means Amazon Linux 2023 as CodeBuild brings it"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_approval_topic_arn" {
+  description = "SNS topic that is told when a plan waits for approval. Null means that of the alarms, if there is one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_approval_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.pipeline_approval_topic_arn))
+    error_message = "pipeline_approval_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "pipeline_approval_timeout_minutes" {
+  description = "Minutes for which a plan waits for approval, 5 to 8640 (6 days)"
+  type        = number
+  default     = 2880
+  nullable    = false
+
+  validation {
+    condition     = var.pipeline_approval_timeout_minutes >= 5 && var.pipeline_approval_timeout_minutes <= 8640
+    error_message = "pipeline_approval_timeout_minutes must be 5 to 8640: after 7 days the plan itself is deleted."
+  }
+}
+
+variable "pipeline_drift_schedule" {
+  description = "When to look for drift, as an EventBridge schedule in UTC. Null means never"
+  type        = string
+  default     = "cron(0 6 * * ? *)"
+
+  validation {
+    condition     = var.pipeline_drift_schedule == null || can(regex("^(cron|rate)\\(.+\\)$", var.pipeline_drift_schedule))
+    error_message = "pipeline_drift_schedule must be \"cron(…)\" or \"rate(…)\"."
+  }
+}
+
+variable "pipeline_drift_topic_arn" {
+  description = "SNS topic that is told of drift, and of its end. Null means that of the alarms, if there is one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_drift_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.pipeline_drift_topic_arn))
+    error_message = "pipeline_drift_topic_arn must be the ARN of an SNS topic."
   }
 }

@@ -122,3 +122,38 @@ output "base_job_template" {
   description = "Base job template of the work pool as JSON, with every default pointing at this stack"
   value       = module.faber.base_job_template
 }
+
+output "autoscaling_capacity" {
+  description = "Fewest and most worker tasks that auto-scaling may set; null without it"
+  value       = module.faber.autoscaling_capacity
+}
+
+output "tick_task_definition_arn" {
+  description = "Task definition of the tick; null without scale to zero"
+  value       = module.faber.tick_task_definition_arn
+}
+
+output "dashboard_name" {
+  description = "CloudWatch dashboard"
+  value       = module.faber.dashboard_name
+}
+
+output "sns_topic_arn" {
+  description = "SNS topic that alarms go to"
+  value       = module.faber.sns_topic_arn
+}
+
+output "ecr_repository_urls" {
+  description = "Where to push the images of worker and flow runs"
+  value       = module.faber.ecr_repository_urls
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = module.faber.pipeline_name
+}
+
+output "connection_status" {
+  description = "State of the pipeline's connection: while it is PENDING, somebody has to complete it in the console"
+  value       = module.faber.connection_status
+}

@@ -20,7 +20,7 @@ variable "image" {
 }
 
 variable "desired_count" {
-  description = "Number of worker tasks"
+  description = "Number of worker tasks; with auto-scaling, the number to begin with"
   type        = number
   default     = 1
 }
@@ -79,8 +79,76 @@ variable "tags" {
   default     = {}
 }
 
+variable "enable_autoscaling" {
+  description = "Whether auto-scaling sets the number of worker tasks"
+  type        = bool
+  default     = true
+}
+
+variable "timezone" {
+  description = "Time zone of the working hours"
+  type        = string
+  default     = "UTC"
+}
+
+variable "alarm_emails" {
+  description = "E-mail addresses that are told of alarms"
+  type        = set(string)
+  default     = []
+}
+
+variable "alarm_thresholds" {
+  description = "Thresholds of the alarms that should not be the usual ones"
+  type = object({
+    late_seconds       = optional(number)
+    launch_failures    = optional(number)
+    event_age_seconds  = optional(number)
+    throttles          = optional(number)
+    cpu_percent        = optional(number)
+    memory_percent     = optional(number)
+    spot_interruptions = optional(number)
+  })
+  default = {}
+}
+
+variable "alarm_runbook_url" {
+  description = "Where your team reads the runbooks, a copy of `docs/runbooks.md`"
+  type        = string
+  default     = "docs/runbooks.md"
+}
+
 variable "check_secret_keys" {
   description = "Whether each plan asks if the secret has its keys. Whoever plans then needs `secretsmanager:GetSecretValue`: a pipeline sets this to false"
   type        = bool
   default     = true
+}
+
+variable "budget_limit_usd" {
+  description = "US dollars a month, of which `budget_emails` are told"
+  type        = number
+  default     = 100
+}
+
+variable "budget_emails" {
+  description = "Who is warned when costs near the limit. Empty means no budget"
+  type        = list(string)
+  default     = []
+}
+
+variable "activate_cost_allocation_tag" {
+  description = "Whether the budget counts this stack alone. Needs the account that pays, a day after the first apply"
+  type        = bool
+  default     = false
+}
+
+variable "repository" {
+  description = "Repository with this configuration, `owner/name`, for a pipeline. Null means none"
+  type        = string
+  default     = null
+}
+
+variable "state_bucket" {
+  description = "Bucket with this configuration's state, which the pipeline needs"
+  type        = string
+  default     = null
 }

@@ -56,6 +56,10 @@ module "stack" {
     prefect_workspace_id = var.prefect_credentials["prefect_workspace_id"]
   }
 
+  # Nothing that any role has to do with.
+  create_dashboard = false
+  create_alarms    = false
+
   create_kms_key    = true
   metrics_transport = "put_metric_data"
 }
