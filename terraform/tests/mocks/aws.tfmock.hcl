@@ -68,7 +68,7 @@ mock_resource "aws_codeconnections_connection" {
     arn               = "arn:aws:codeconnections:eu-central-1:123456789012:connection/00000000-0000-0000-0000-000000000000"
     connection_status = "PENDING"
   }
-
+}
 
 mock_resource "aws_appautoscaling_policy" {
   defaults = { arn = "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:6d8972f3-efc8-437c-92d1-6270f29a66e7:resource/ecs/service/data/data-worker:policyName/any" }

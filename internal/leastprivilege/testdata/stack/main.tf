@@ -46,7 +46,7 @@ module "stack" {
   desired_count   = 0
 
   az_count = 1
-  nat_mode = "single"
+  nat_mode = "none"
 
   manage_secret_value            = true
   secret_recovery_window_in_days = 0
