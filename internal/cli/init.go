@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/mail"
 	"net/url"
 	"os"
 	"path"
@@ -75,6 +76,7 @@ func newInitCommand(std *IO) *cobra.Command {
 	flags.StringVar(&f.root.Architecture, "architecture", "X86_64", "processor that the image was built for: X86_64 or ARM64")
 	flags.IntVar(&f.root.DesiredCount, "workers", 1, "`number` of worker tasks")
 	flags.StringVar(&f.root.FlowRunImage, "flow-run-image", "prefecthq/prefect:3-latest", "`image` of flow runs whose deployment names none")
+	flags.StringSliceVar(&f.root.AlarmEmails, "alarm-emails", nil, "`addresses` that are told of alarms, separated by commas")
 	flags.StringVar(&f.root.StateBucket, "state-bucket", "", "S3 `bucket` for Terraform's state (default: a file in the folder)")
 	flags.StringVar(&f.root.Source, "source", "", "`address` to take the module from (default: modules/faber, which is written)")
 	flags.BoolVar(&f.force, "force", false, "overwrite files that are there")
@@ -141,7 +143,7 @@ type question struct {
 	skip  func() bool
 }
 
-func (f *initFlags) questions(subnets *string) []question {
+func (f *initFlags) questions(subnets, emails *string) []question {
 	return []question{
 		{flag: "region", text: "AWS region", value: &f.root.Region, check: checkRegion},
 		{flag: "name", text: "Name of the stack", value: &f.root.Name, check: checkStackName},
@@ -153,14 +155,18 @@ func (f *initFlags) questions(subnets *string) []question {
 			flag: "subnets", text: "Its private subnets, separated by commas", value: subnets,
 			check: func(text string) error { return checkSubnets(splitList(text)) }, skip: func() bool { return f.root.VPCID == "" },
 		},
+		{
+			flag: "alarm-emails", text: "E-mail addresses that are told of alarms, separated by commas, or nothing", value: emails,
+			check: func(text string) error { return checkEmails(splitList(text)) },
+		},
 	}
 }
 
 // ask asks what no flag said, with what was found as the suggestion. An answer that
 // cannot be right is asked for again.
 func (f *initFlags) ask(std *IO, given func(string) bool) error {
-	var subnets string
-	for _, q := range f.questions(&subnets) {
+	var subnets, emails string
+	for _, q := range f.questions(&subnets, &emails) {
 		if given(q.flag) || q.skip != nil && q.skip() {
 			continue
 		}
@@ -191,6 +197,9 @@ func (f *initFlags) ask(std *IO, given func(string) bool) error {
 	}
 	if subnets != "" {
 		f.root.SubnetIDs = splitList(subnets)
+	}
+	if emails != "" {
+		f.root.AlarmEmails = splitList(emails)
 	}
 	return nil
 }
@@ -226,6 +235,7 @@ func (f *initFlags) check() error {
 	add("nat", oneOf(r.NATMode, "none", "single", "per_az"))
 	add("architecture", oneOf(r.Architecture, "X86_64", "ARM64"))
 	add("auth", f.checkAuth())
+	add("alarm-emails", checkEmails(r.AlarmEmails))
 	if r.DesiredCount < 0 {
 		add("workers", errors.New("a number of 0 or more is needed"))
 	}
@@ -319,6 +329,15 @@ func checkSubnets(list []string) error {
 	for _, subnet := range list {
 		if !subnetForm.MatchString(subnet) {
 			return fmt.Errorf("%q is no id of a subnet, such as subnet-0123456789abcdef0", subnet)
+		}
+	}
+	return nil
+}
+
+func checkEmails(list []string) error {
+	for _, address := range list {
+		if _, err := mail.ParseAddress(address); err != nil || strings.ContainsAny(address, "<> ") {
+			return fmt.Errorf("%q is no e-mail address", address)
 		}
 	}
 	return nil

@@ -36,6 +36,7 @@ type Root struct {
 	Architecture string
 	DesiredCount int
 	FlowRunImage string
+	AlarmEmails  []string
 
 	Source      string // of the module; "" means ModuleDir, beside the root
 	StateBucket string // S3 bucket for the state; "" keeps it in the folder
@@ -129,6 +130,9 @@ func (r Root) main() string {
 	h.attrs(attr{"image", "var.image"}, attr{"cpu_architecture", "var.cpu_architecture"}, attr{"desired_count", "var.desired_count"})
 	h.blank()
 	h.attrs(attr{"flow_run_image", "var.flow_run_image"})
+	h.blank()
+	h.comment("Each address gets a mail first, with a link to click.")
+	h.attrs(attr{"alarm_emails", "var.alarm_emails"})
 	h.close()
 	return h.String()
 }
@@ -184,6 +188,7 @@ func (r Root) inputs() []variable {
 		variable{name: "cpu_architecture", description: "Processor that the image was built for: `X86_64` or `ARM64`", kind: "string", standard: `"X86_64"`, value: quoted(r.Architecture)},
 		variable{name: "desired_count", description: "Number of worker tasks", kind: "number", standard: "1", value: fmt.Sprint(r.DesiredCount)},
 		variable{name: "flow_run_image", description: "Image of flow runs whose deployment names none", kind: "string", standard: "null", value: quoted(r.FlowRunImage)},
+		variable{name: "alarm_emails", description: "Who is told of alarms", kind: "list(string)", standard: "[]", value: quotedList(r.AlarmEmails)},
 	)
 	if r.Auth != AuthNone {
 		list = append(list, variable{
@@ -221,7 +226,7 @@ func (r Root) values() string {
 			h.comment(v.comment)
 			attrs = nil
 		}
-		if v.value != "" && v.value != `""` {
+		if v.value != "" && v.value != `""` && v.value != "[]" {
 			attrs = append(attrs, attr{v.name, v.value})
 		}
 	}

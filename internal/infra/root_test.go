@@ -15,6 +15,7 @@ func roots() map[string]Root {
 		NATMode: "single", Architecture: "X86_64", DesiredCount: 1, FlowRunImage: "prefecthq/prefect:3-latest",
 	}
 	cloud, own, open, odd := plain, plain, plain, plain
+	cloud.AlarmEmails = []string{"ops@example.com", "data@example.com"}
 	cloud.CloudAPIURL, cloud.StateBucket = "https://cloud.example.com/api", "acme-state"
 	own.APIURL, own.Auth, own.VPCID, own.SubnetIDs = "https://prefect.example.com/api", AuthAuthString, "vpc-0123456789abcdef0", []string{"subnet-0123456789abcdef0"}
 	open.APIURL, open.Auth, open.FlowRunImage = "http://prefect.internal:4200/api", AuthNone, ""
