@@ -134,11 +134,7 @@ func prefectAccess(ctx context.Context, std *IO, profile string, called bool, wi
 	if err != nil || !called {
 		return settings, nil, err
 	}
-	options, err := prefectOptions(settings, "", std.logger(false))
-	if err != nil {
-		return nil, nil, err
-	}
-	client, err := newPrefectClient(options)
+	client, err := newPrefectClient(settings, "", std.logger(false))
 	if err != nil {
 		return nil, nil, err
 	}
