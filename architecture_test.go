@@ -76,7 +76,7 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
 	"chaos":                "front front/awsfront front/prefectfront", // what spoils, holds and records
-	"internal/modulecheck": "infra front/awsfront",                    // it plans the module, and puts real events to its patterns
+	"internal/modulecheck": "cloudwatch infra front/awsfront jobtemplate", // it plans the module, puts real events to its patterns, and counts the metrics it pays for
 	"load":                 "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
 }
 

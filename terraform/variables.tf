@@ -159,6 +159,25 @@ variable "secret_recovery_window_in_days" {
   }
 }
 
+variable "create_secret_policy" {
+  description = "Whether the created secret gets a policy that lets nobody read its value but the execution, worker and tick role and `secret_reader_arns`. Administrators can still fill and delete the secret and replace the policy. With `manage_secret_value = true` it is made only if `secret_reader_arns` names those who run Terraform: version 5 of the provider reads the value back at each refresh"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "secret_reader_arns" {
+  description = "Further roles and users that may read the value of the created secret, with `*` as wildcard"
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_reader_arns : can(regex("^arn:[^:]+:iam::[0-9*]+:(role|user|root)", arn))])
+    error_message = "secret_reader_arns holds ARNs of IAM roles and users, such as arn:aws:iam::123456789012:role/platform-*. Of an assumed role it takes the role's own ARN, not that of the session."
+  }
+}
+
 ################################################################################
 # Network
 ################################################################################
