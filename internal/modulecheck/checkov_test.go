@@ -40,7 +40,7 @@ func scan(t *testing.T, args ...string) report {
 		}
 		t.Skip("SKIP checkov: FABER_TEST_CHECKOV is not set; scripts/install-checkov installs it into .dev/cache/python-checkov/bin")
 	}
-	cmd := exec.CommandContext(t.Context(), checkov, append([]string{"--skip-download", "--quiet", "--output", "json"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), checkov, append([]string{"--skip-download", "--compact", "--output", "json"}, args...)...)
 	cmd.Env = append(os.Environ(),
 		"CKV_SKIP_PACKAGE_UPDATE_CHECK=true", "BC_SKIP_MAPPING=true", "CKV_GITHUB_CONFIG_FETCH_DATA=false",
 		// A file that cannot be parsed is an error, and a busy machine may take its

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,12 @@ func planComplete(t *testing.T) ([]byte, *tfjson.Plan) {
 
 func planExample(t *testing.T, name string, vars infra.Vars) ([]byte, error) {
 	ctx := t.Context()
+	// A variable file may name what the example does not know, which Terraform warns of.
+	for given := range vars {
+		if !slices.ContainsFunc(readModule(t, filepath.Join(moduleDir, "examples", name)).inputs, func(in input) bool { return in.name == given }) {
+			t.Errorf("examples/%s has no variable %s", name, given)
+		}
+	}
 	endpoint, stop, err := emulator(ctx)
 	if err != nil {
 		return nil, err
