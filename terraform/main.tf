@@ -71,8 +71,8 @@ module "secrets" {
 
   # ECS reads the secret with the execution role; worker and tick may read it again
   # when the API has refused them.
-  create_policy = var.create_secret_policy && (!var.manage_secret_value || length(var.secret_reader_arns) > 0)
-  reader_arns   = concat(compact([module.iam.execution_role_arn, module.iam.worker_role_arn, module.iam.tick_role_arn]), var.secret_reader_arns)
+  create_policy = var.secret_reader_arns != null
+  reader_arns   = concat(compact([module.iam.execution_role_arn, module.iam.worker_role_arn, module.iam.tick_role_arn]), coalesce(var.secret_reader_arns, []))
 }
 
 module "cluster" {

@@ -150,10 +150,34 @@ run "no_policy_that_keeps_terraform_out" {
     image               = "faber:test"
     manage_secret_value = true
     prefect_credentials = { prefect_api_key = "pnu_canary" }
+    secret_reader_arns  = []
+  }
+
+  expect_failures = [var.secret_reader_arns]
+}
+
+run "no_policy_unless_asked" {
+  command = plan
+
+  variables {
+    work_pool_name = "fargate"
+    image          = "faber:test"
   }
 
   assert {
     condition     = module.secrets[0].policy == null
-    error_message = "The policy waits until secret_reader_arns names somebody."
+    error_message = "Without secret_reader_arns IAM decides, as for any secret."
   }
+}
+
+run "readers_that_are_no_principals" {
+  command = plan
+
+  variables {
+    work_pool_name     = "fargate"
+    image              = "faber:test"
+    secret_reader_arns = ["arn:aws:sts::123456789012:assumed-role/platform/somebody"]
+  }
+
+  expect_failures = [var.secret_reader_arns]
 }

@@ -15,6 +15,7 @@ module "faber" {
   secret_value_ready          = var.secret_value_ready
   prefect_credentials         = var.prefect_credentials
   prefect_credentials_version = var.prefect_credentials_version
+  secret_reader_arns          = var.secret_reader_arns
 
   az_count = 3
   nat_mode = var.nat_mode

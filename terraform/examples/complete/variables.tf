@@ -61,6 +61,12 @@ variable "prefect_credentials_version" {
   default     = 1
 }
 
+variable "secret_reader_arns" {
+  description = "Roles and users that may read the secret's value beside the stack's own; it is denied to everybody else. Null means that IAM decides"
+  type        = list(string)
+  default     = null
+}
+
 variable "nat_mode" {
   description = "NAT gateways: `none`, `single` or `per_az`"
   type        = string
