@@ -37,6 +37,61 @@ module "network" {
   nat_mode              = var.nat_mode
   prefect_api_port      = local.api_port
   flow_run_egress_rules = var.flow_run_egress_rules
+
+  enable_s3_endpoint   = var.enable_s3_endpoint
+  enable_vpc_endpoints = var.enable_vpc_endpoints
+  vpc_endpoints        = local.vpc_endpoints
+
+  enable_flow_logs            = var.enable_flow_logs
+  flow_logs_role_arn          = module.iam.flow_logs_role_arn
+  flow_logs_retention_in_days = var.log_retention_in_days
+  kms_key_arn                 = local.kms_key_arn
+
+  worker_max_count   = var.desired_count
+  expected_flow_runs = var.expected_flow_runs
+}
+
+locals {
+  # What is called from inside the tasks, by Fargate on their behalf or by the
+  # worker: modules/network tells who calls which.
+  needed_endpoints = concat(
+    ["ec2", "ecr.api", "ecr.dkr", "ecs", "logs"],
+    local.has_secret ? ["secretsmanager"] : [],
+    var.enable_task_events ? ["sqs"] : [],
+  )
+  vpc_endpoints = var.vpc_endpoints != null ? var.vpc_endpoints : local.needed_endpoints
+}
+
+# A warning and no error: a route of your own, through a transit gateway say, may
+# lead there.
+check "prefect_cloud_is_reached" {
+  assert {
+    condition     = !(var.create_vpc && var.nat_mode == "none" && var.prefect_api_url == null && var.prefect_cloud_api_url == null)
+    error_message = "With nat_mode = \"none\" nothing in the private subnets reaches Prefect Cloud, which has no VPC endpoint: neither worker nor flow runs. Give prefect_api_url of a server inside the VPC, a NAT gateway, or routes of your own (output private_route_table_ids)."
+  }
+}
+
+module "checks" {
+  source = "./modules/checks"
+
+  enabled = var.verify
+  switch  = "verify"
+
+  vpc_id          = module.network.vpc_id
+  subnets         = module.network.private_subnets
+  network_created = var.create_vpc
+  way_out         = var.nat_mode != "none" ? "nat" : var.enable_vpc_endpoints ? "endpoints" : "unknown"
+  way_out_details = module.network.way_out_details
+  endpoints       = local.vpc_endpoints
+
+  roles = merge(
+    {
+      execution = { arn = module.iam.execution_role_arn, created = var.create_task_exec_iam_role }
+      worker    = { arn = module.iam.worker_role_arn, created = var.create_tasks_iam_role }
+      flow-run  = { arn = module.iam.flow_run_role_arn, created = var.create_flow_run_role }
+    },
+    { for index, arn in var.additional_pass_role_arns : "additional-${index}" => { arn = arn, created = false } },
+  )
 }
 
 module "kms" {
@@ -131,7 +186,9 @@ module "iam" {
   create_tick_role      = false
   create_scheduler_role = false
 
-  create_flow_logs_role = false
+  create_flow_logs_role   = var.create_vpc && var.enable_flow_logs && var.create_flow_logs_role
+  flow_logs_role_arn      = var.flow_logs_role_arn
+  flow_logs_log_group_arn = module.network.flow_logs_log_group_arn
 
   create_codepipeline_role    = false
   create_codebuild_plan_role  = false

@@ -17,6 +17,21 @@ output "public_subnet_ids" {
   value       = module.network.public_subnet_ids
 }
 
+output "private_route_table_ids" {
+  description = "Route tables of the created private subnets, for routes of your own"
+  value       = module.network.private_route_table_ids
+}
+
+output "endpoints_security_group_id" {
+  description = "Security group of the interface endpoints, into which further tasks may be let; null without"
+  value       = module.network.endpoints_security_group_id
+}
+
+output "flow_logs_log_group_name" {
+  description = "Log group of the VPC's flow logs; null without"
+  value       = module.network.flow_logs_log_group_name
+}
+
 output "nat_public_ips" {
   description = "Addresses from which worker and flow runs are seen outside, for allow lists"
   value       = module.network.nat_public_ips
@@ -58,6 +73,11 @@ output "flow_run_role_arn" {
 output "secret_arn" {
   description = "Secret with the Prefect credentials; null when there is none"
   value       = local.secret_arn
+}
+
+output "secret_keys" {
+  description = "Keys of the secret that the task definition names; none while the value is not known to be there"
+  value       = local.has_secret && local.secret_value_ready ? var.prefect_secret_keys : toset([])
 }
 
 output "secret_value_ready" {

@@ -222,7 +222,7 @@ variable "vpc_cidr" {
 }
 
 variable "azs" {
-  description = "Availability zones of the created VPC. Empty means the first `az_count` of the region"
+  description = "Availability zones of the created VPC. Empty means the first `az_count` of the region that run Fargate. Zones may be added and removed anywhere in the list, but for the first: it holds the NAT gateway of `nat_mode = \"single\"`"
   type        = list(string)
   default     = []
   nullable    = false
@@ -230,6 +230,11 @@ variable "azs" {
   validation {
     condition     = length(var.azs) <= 6 && length(distinct(var.azs)) == length(var.azs)
     error_message = "azs must be at most 6 different availability zones."
+  }
+
+  validation {
+    condition     = alltrue([for az in var.azs : can(regex("^[a-z]+(-[a-z]+)+-[0-9]+[a-o]$", az))])
+    error_message = "azs must be names of availability zones such as eu-central-1a: neither ids (euc1-az1) nor Local Zones, which run no Fargate."
   }
 }
 
@@ -246,7 +251,7 @@ variable "az_count" {
 }
 
 variable "nat_mode" {
-  description = "NAT gateways of the created VPC: `none` (the private subnets have no way out: for an API inside the VPC, or with routes of your own), `single` (one for all zones) or `per_az`"
+  description = "NAT gateways of the created VPC: `none` (the private subnets have no way out: for an API inside the VPC, or with routes of your own), `single` (one for all zones) or `per_az`. In an existing VPC it makes none and says what `verify` expects there: `none` means endpoints instead of a default route"
   type        = string
   default     = "single"
   nullable    = false
@@ -255,6 +260,79 @@ variable "nat_mode" {
     condition     = contains(["none", "single", "per_az"], var.nat_mode)
     error_message = "nat_mode must be \"none\", \"single\" or \"per_az\"."
   }
+}
+
+variable "enable_s3_endpoint" {
+  description = "Whether to make the gateway endpoint for S3, through which image layers come. It is free. Null means: in a created VPC, and wherever `enable_vpc_endpoints` is on"
+  type        = bool
+  default     = null
+}
+
+variable "enable_vpc_endpoints" {
+  description = "Whether to make interface endpoints, through which tasks reach AWS without NAT gateway. Each costs by the hour in each zone"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "vpc_endpoints" {
+  description = "Services that get an interface endpoint, by the last part of their name, such as `ecr.api`. Null means those that this stack needs"
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.vpc_endpoints == null ? true : alltrue([for service in var.vpc_endpoints : can(regex("^[a-z0-9][a-z0-9.-]*$", service)) && !startswith(service, "com.") && !contains(["s3", "dynamodb"], service)])
+    error_message = "vpc_endpoints takes the last part of the name of services with an interface endpoint, such as \"ecr.api\" or \"logs\". S3 has a gateway endpoint of its own: enable_s3_endpoint."
+  }
+}
+
+variable "enable_flow_logs" {
+  description = "Whether the created VPC writes flow logs to CloudWatch. Costs per GB; an existing VPC's are its owner's affair"
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = var.create_vpc || !var.enable_flow_logs
+    error_message = "enable_flow_logs is for a created VPC (create_vpc = true)."
+  }
+}
+
+variable "create_flow_logs_role" {
+  description = "Whether to create the role with which the VPC writes its flow logs"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "flow_logs_role_arn" {
+  description = "Existing role of the flow logs, with `create_flow_logs_role = false`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = !var.enable_flow_logs || var.create_flow_logs_role || var.flow_logs_role_arn != null
+    error_message = "flow_logs_role_arn is needed with create_flow_logs_role = false."
+  }
+}
+
+variable "expected_flow_runs" {
+  description = "Flow runs expected to run at a time. Each takes an address of a private subnet, and a plan fails whose subnets have too few"
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.expected_flow_runs >= 0 && floor(var.expected_flow_runs) == var.expected_flow_runs
+    error_message = "expected_flow_runs must be a whole number, 0 or more."
+  }
+}
+
+variable "verify" {
+  description = "Whether each plan asks AWS if the private subnets still have their way out and the roles the trust of ECS, and fails if not. Off for one apply, it lets Terraform put right what was changed by hand"
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "flow_run_egress_rules" {

@@ -110,6 +110,80 @@ run "zone_named_twice" {
   expect_failures = [var.azs]
 }
 
+run "zone_by_id" {
+  command = plan
+
+  variables {
+    azs = ["euc1-az1"]
+  }
+
+  expect_failures = [var.azs]
+}
+
+run "local_zone" {
+  command = plan
+
+  variables {
+    azs = ["us-west-2-lax-1a"]
+  }
+
+  expect_failures = [var.azs]
+}
+
+run "endpoint_by_full_name" {
+  command = plan
+
+  variables {
+    vpc_endpoints = ["com.amazonaws.eu-central-1.ecs"]
+  }
+
+  expect_failures = [var.vpc_endpoints]
+}
+
+run "endpoint_that_is_a_gateway" {
+  command = plan
+
+  variables {
+    vpc_endpoints = ["ecs", "s3"]
+  }
+
+  expect_failures = [var.vpc_endpoints]
+}
+
+run "flow_logs_without_role" {
+  command = plan
+
+  variables {
+    enable_flow_logs      = true
+    create_flow_logs_role = false
+  }
+
+  expect_failures = [var.flow_logs_role_arn]
+}
+
+run "flow_logs_of_an_existing_vpc" {
+  command = plan
+
+  variables {
+    create_vpc         = false
+    vpc_id             = "vpc-0123456789abcdef0"
+    private_subnet_ids = ["subnet-0123456789abcdef0"]
+    enable_flow_logs   = true
+  }
+
+  expect_failures = [var.enable_flow_logs]
+}
+
+run "half_a_flow_run" {
+  command = plan
+
+  variables {
+    expected_flow_runs = 0.5
+  }
+
+  expect_failures = [var.expected_flow_runs]
+}
+
 run "cidr_too_small" {
   command = plan
 

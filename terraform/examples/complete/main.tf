@@ -35,3 +35,15 @@ module "faber" {
     resources = ["${arn}/*"]
   } if arn != null]
 }
+
+# Asks, at each plan, if the secret has the keys that the task definition names.
+# A module apart, since it reads the secret: a pipeline, which must not, leaves it out.
+module "secret_check" {
+  source = "../../modules/secret-check"
+  count  = var.check_secret_keys ? 1 : 0
+
+  secret_arn    = module.faber.secret_arn
+  secret_keys   = module.faber.secret_keys
+  created       = true
+  value_version = var.prefect_credentials_version
+}

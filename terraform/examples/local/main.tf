@@ -32,6 +32,7 @@ module "faber" {
 
   az_count = var.az_count
   nat_mode = var.nat_mode
+  verify   = var.verify
 
   image              = var.image
   desired_count      = var.desired_count
@@ -45,4 +46,15 @@ module "faber" {
   flow_run_environment = var.flow_run_environment
 
   log_retention_in_days = 1
+}
+
+# Asks, at each plan, if the secret has the keys that the task definition names.
+module "secret_check" {
+  source = "../../modules/secret-check"
+  count  = var.check_secret_keys ? 1 : 0
+
+  secret_arn    = module.faber.secret_arn
+  secret_keys   = module.faber.secret_keys
+  created       = true
+  value_version = var.prefect_credentials_version
 }

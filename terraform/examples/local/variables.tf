@@ -134,3 +134,15 @@ variable "cpu_architecture" {
   type        = string
   default     = "X86_64"
 }
+
+variable "verify" {
+  description = "Whether each plan asks if routes and trust policies are still as they should be"
+  type        = bool
+  default     = true
+}
+
+variable "check_secret_keys" {
+  description = "Whether each plan asks if the secret has its keys. Whoever plans then needs `secretsmanager:GetSecretValue`: a pipeline sets this to false"
+  type        = bool
+  default     = true
+}

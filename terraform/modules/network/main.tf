@@ -8,20 +8,41 @@ data "aws_availability_zones" "available" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
+
+  # Zones without Fargate: those that AWS leaves out where it notes "only" beside a region,
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/AWS_Fargate-Regions.html
+  exclude_zone_ids = ["apne1-az3", "cac1-az3", "usw1-az2"]
 }
 
 locals {
   azs = !var.create_vpc ? [] : (
-    length(var.azs) > 0 ? var.azs : slice(data.aws_availability_zones.available[0].names, 0, var.az_count)
+    length(var.azs) > 0 ? var.azs : slice(
+      data.aws_availability_zones.available[0].names, 0,
+      min(var.az_count, length(data.aws_availability_zones.available[0].names)),
+    )
   )
-  nat_count = { none = 0, single = min(1, length(local.azs)), per_az = length(local.azs) }[var.nat_mode]
+
+  # All that belongs to a zone is addressed by the zone's letter, and a zone's
+  # ranges follow from its letter, too. So a zone can be added or taken away
+  # anywhere in the list, and nothing of the others moves.
+  zones   = { for az in local.azs : substr(az, -1, 1) => az }
+  letters = split("", "abcdefghijklmno")
 
   # Private subnets take a sixteenth of the VPC each, from the bottom; public
   # ones, which only hold NAT gateways, a 256th each from the last sixteenth.
-  private_cidrs = [for index in range(length(local.azs)) : cidrsubnet(var.vpc_cidr, 4, index)]
-  public_cidrs  = [for index in range(length(local.azs)) : cidrsubnet(var.vpc_cidr, 8, 240 + index)]
+  private_cidrs = { for letter, az in local.zones : letter => cidrsubnet(var.vpc_cidr, 4, index(local.letters, letter)) }
+  public_cidrs  = { for letter, az in local.zones : letter => cidrsubnet(var.vpc_cidr, 8, 240 + index(local.letters, letter)) }
 
-  vpc_id = var.create_vpc ? aws_vpc.this[0].id : var.vpc_id
+  # The first zone of the list holds the single NAT gateway: it alone must stay the first.
+  first_zone = try(substr(local.azs[0], -1, 1), null)
+  nat_zones = {
+    none   = {}
+    single = { for letter, az in local.zones : letter => az if letter == local.first_zone }
+    per_az = local.zones
+  }[var.nat_mode]
+
+  vpc_id             = var.create_vpc ? aws_vpc.this[0].id : var.vpc_id
+  private_subnet_ids = var.create_vpc ? [for az in local.azs : aws_subnet.private[substr(az, -1, 1)].id] : var.private_subnet_ids
 }
 
 ################################################################################
@@ -36,6 +57,13 @@ resource "aws_vpc" "this" {
   enable_dns_hostnames = true
 
   tags = merge(var.tags, { Name = var.name })
+
+  lifecycle {
+    precondition {
+      condition     = length(var.azs) > 0 || length(local.azs) == var.az_count
+      error_message = "az_count is ${var.az_count}, but only ${length(local.azs)} zones of the region run Fargate: ${join(", ", local.azs)}."
+    }
+  }
 }
 
 # The default group lets its members talk to each other. Nothing here uses it,
@@ -49,26 +77,28 @@ resource "aws_default_security_group" "this" {
 }
 
 resource "aws_subnet" "private" {
-  count = length(local.azs)
+  for_each = local.zones
 
   vpc_id            = aws_vpc.this[0].id
-  availability_zone = local.azs[count.index]
-  cidr_block        = local.private_cidrs[count.index]
+  availability_zone = each.value
+  cidr_block        = local.private_cidrs[each.key]
 
-  tags = merge(var.tags, { Name = "${var.name}-private-${local.azs[count.index]}" })
+  map_public_ip_on_launch = false
+
+  tags = merge(var.tags, { Name = "${var.name}-private-${each.value}" })
 }
 
 resource "aws_subnet" "public" {
-  count = length(local.azs)
+  for_each = local.zones
 
   vpc_id            = aws_vpc.this[0].id
-  availability_zone = local.azs[count.index]
-  cidr_block        = local.public_cidrs[count.index]
+  availability_zone = each.value
+  cidr_block        = local.public_cidrs[each.key]
 
   # NAT gateways bring their own address; nothing else belongs here.
   map_public_ip_on_launch = false
 
-  tags = merge(var.tags, { Name = "${var.name}-public-${local.azs[count.index]}" })
+  tags = merge(var.tags, { Name = "${var.name}-public-${each.value}" })
 }
 
 ################################################################################
@@ -84,22 +114,22 @@ resource "aws_internet_gateway" "this" {
 }
 
 resource "aws_eip" "nat" {
-  count = local.nat_count
+  for_each = local.nat_zones
 
   domain = "vpc"
 
-  tags = merge(var.tags, { Name = "${var.name}-nat-${local.azs[count.index]}" })
+  tags = merge(var.tags, { Name = "${var.name}-nat-${each.value}" })
 
   depends_on = [aws_internet_gateway.this]
 }
 
 resource "aws_nat_gateway" "this" {
-  count = local.nat_count
+  for_each = local.nat_zones
 
-  allocation_id = aws_eip.nat[count.index].id
-  subnet_id     = aws_subnet.public[count.index].id
+  allocation_id = aws_eip.nat[each.key].id
+  subnet_id     = aws_subnet.public[each.key].id
 
-  tags = merge(var.tags, { Name = "${var.name}-${local.azs[count.index]}" })
+  tags = merge(var.tags, { Name = "${var.name}-${each.value}" })
 
   depends_on = [aws_internet_gateway.this]
 }
@@ -121,39 +151,40 @@ resource "aws_route" "public_internet" {
 }
 
 resource "aws_route_table_association" "public" {
-  count = length(local.azs)
+  for_each = local.zones
 
   route_table_id = aws_route_table.public[0].id
-  subnet_id      = aws_subnet.public[count.index].id
+  subnet_id      = aws_subnet.public[each.key].id
 }
 
 # One per zone, whatever nat_mode is: changing it later then changes routes only.
 resource "aws_route_table" "private" {
-  count = length(local.azs)
+  for_each = local.zones
 
   vpc_id = aws_vpc.this[0].id
 
-  tags = merge(var.tags, { Name = "${var.name}-private-${local.azs[count.index]}" })
+  tags = merge(var.tags, { Name = "${var.name}-private-${each.value}" })
 }
 
 resource "aws_route" "private_nat" {
-  count = local.nat_count > 0 ? length(local.azs) : 0
+  for_each = var.nat_mode == "none" ? {} : local.zones
 
-  route_table_id         = aws_route_table.private[count.index].id
+  route_table_id         = aws_route_table.private[each.key].id
   destination_cidr_block = "0.0.0.0/0"
-  nat_gateway_id         = aws_nat_gateway.this[min(count.index, local.nat_count - 1)].id
+  nat_gateway_id         = aws_nat_gateway.this[var.nat_mode == "per_az" ? each.key : local.first_zone].id
 }
 
 resource "aws_route_table_association" "private" {
-  count = length(local.azs)
+  for_each = local.zones
 
-  route_table_id = aws_route_table.private[count.index].id
-  subnet_id      = aws_subnet.private[count.index].id
+  route_table_id = aws_route_table.private[each.key].id
+  subnet_id      = aws_subnet.private[each.key].id
 }
 
 ################################################################################
-# Security groups. Neither has an ingress rule: worker and flow runs call out,
-# nobody calls them. DNS goes to the VPC's own resolver, which no group filters.
+# Security groups of the tasks. Neither has an ingress rule: worker and flow runs
+# call out, nobody calls them. DNS goes to the VPC's own resolver, which no group
+# filters.
 ################################################################################
 
 locals {

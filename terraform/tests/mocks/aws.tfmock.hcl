@@ -50,3 +50,51 @@ mock_resource "aws_cloudwatch_log_group" {
 mock_resource "aws_iam_role" {
   defaults = { arn = "arn:aws:iam::123456789012:role/data-any" }
 }
+
+# What modules/checks reads back: a stack in good order.
+
+mock_data "aws_route_tables" {
+  defaults = { ids = ["rtb-0123456789abcdef0"] }
+}
+
+mock_data "aws_route_table" {
+  defaults = { routes = [{
+    cidr_block                 = "0.0.0.0/0"
+    nat_gateway_id             = "nat-0123456789abcdef0"
+    carrier_gateway_id         = ""
+    core_network_arn           = ""
+    destination_prefix_list_id = ""
+    egress_only_gateway_id     = ""
+    gateway_id                 = ""
+    instance_id                = ""
+    ipv6_cidr_block            = ""
+    local_gateway_id           = ""
+    network_interface_id       = ""
+    transit_gateway_id         = ""
+    vpc_endpoint_id            = ""
+    vpc_peering_connection_id  = ""
+  }] }
+}
+
+mock_data "aws_nat_gateways" {
+  defaults = { ids = ["nat-0123456789abcdef0"] }
+}
+
+mock_data "aws_vpc_endpoint" {
+  defaults = { id = "vpce-0123456789abcdef0", vpc_endpoint_type = "Interface", private_dns_enabled = true, route_table_ids = ["rtb-0123456789abcdef0"] }
+}
+
+mock_data "aws_iam_role" {
+  defaults = {
+    arn                = "arn:aws:iam::123456789012:role/data-any"
+    assume_role_policy = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"Service\":\"ecs-tasks.amazonaws.com\"},\"Action\":\"sts:AssumeRole\"}]}"
+  }
+}
+
+mock_data "aws_subnet" {
+  defaults = { availability_zone = "eu-central-1a", available_ip_address_count = 250 }
+}
+
+mock_data "aws_vpc" {
+  defaults = { enable_dns_support = true, enable_dns_hostnames = true }
+}
