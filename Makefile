@@ -81,7 +81,7 @@ test-terraform: build ## The Terraform module: its own tests, then applied to th
 
 .PHONY: docs
 docs: tools ## Rewrite what is generated in the documentation of the Terraform module
-	$(TEST_ENV) $(GO) test -count=1 -tags integration -run 'TestReadmeTables|TestPrices|TestSkips|TestElements' ./internal/modulecheck -update
+	$(TEST_ENV) $(GO) test -count=1 -tags integration -run 'TestReadmeTables|TestPrices|TestNetworkPrices|TestSkips|TestElements' ./internal/modulecheck -update
 
 .PHONY: reference
 reference: tools

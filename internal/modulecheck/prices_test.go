@@ -89,7 +89,7 @@ func prices(t *testing.T) []price {
 
 	zones := m.number("az_count")
 	oneNAT := hours * (nat.usd + address.usd)
-	endpoints := m.length("vpc_endpoints")
+	endpoints := endpointCount(t)
 
 	alarms := m.attributes("observability", "worker_alarms") + m.attributes("observability", "pool_alarms") + m.attributes("observability", "queue_alarms")
 	metrics := float64(len(cloudwatch.Metrics()))
@@ -132,6 +132,38 @@ func prices(t *testing.T) []price {
 		{"Pipeline", "`create_pipeline`", build * (buildMinute.usd + actionMinute.usd), fmt.Sprintf("%d runs of %d minutes and %d drift checks of %d", runs, runMinutes, drift, driftMinutes)},
 		{"Budget", "`budget_limit_usd`", budget.usd, "without actions"},
 	}
+}
+
+// endpointCount is how many interface endpoints a stack with everything needs.
+func endpointCount(t *testing.T) float64 {
+	t.Helper()
+	return moduleNumbers{t, readModule(t, filepath.Join(moduleDir, "modules", "network"))}.length("vpc_endpoints")
+}
+
+// TestNetworkPrices writes the same for the network module, by the number of zones.
+func TestNetworkPrices(t *testing.T) {
+	endpoints := endpointCount(t)
+	one := hours * (nat.usd + address.usd)
+	rows := []struct {
+		what    string
+		monthly func(zones float64) float64
+		perGB   string
+	}{
+		{"`nat_mode = \"single\"`", func(float64) float64 { return one }, fmt.Sprint(nat.usd)},
+		{"`nat_mode = \"per_az\"`", func(zones float64) float64 { return zones * one }, fmt.Sprint(nat.usd)},
+		{fmt.Sprintf("`nat_mode = \"none\"`, %g endpoints (all but secretsmanager)", endpoints-1), func(zones float64) float64 { return zones * (endpoints - 1) * hours * endpoint.usd }, fmt.Sprint(endpoint.usd)},
+		{fmt.Sprintf("`nat_mode = \"none\"`, %g endpoints (with secretsmanager)", endpoints), func(zones float64) float64 { return zones * endpoints * hours * endpoint.usd }, fmt.Sprint(endpoint.usd)},
+		{"each further endpoint", func(zones float64) float64 { return zones * hours * endpoint.usd }, fmt.Sprint(endpoint.usd)},
+		{"gateway endpoint for S3", func(float64) float64 { return 0 }, "0"},
+		{"existing VPC, nothing made in it", func(float64) float64 { return 0 }, "–"},
+	}
+	var out strings.Builder
+	out.WriteString("| Network | 1 zone | 2 zones | 3 zones | Each GB |\n|---|---|---|---|---|\n")
+	for _, row := range rows {
+		fmt.Fprintf(&out, "| %s | %.2f | %.2f | %.2f | %s |\n", row.what, row.monthly(1), row.monthly(2), row.monthly(3), row.perGB)
+	}
+	fmt.Fprintf(&out, "| flow logs | – | – | – | %.2f of log (CloudWatch's price for vended logs; depends on traffic) |\n", logs.usd)
+	section(t, filepath.Join(moduleDir, "modules", "network", "README.md"), "PRICES", out.String())
 }
 
 func minutes(n float64) string {
