@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,11 +30,13 @@ import (
 // secret, the stack's own credentials file and the memory of those who use it.
 const canary = "pnu_canary_5f0e7c1b9a3d4826"
 
+// stackName may be that of a stack which is up for other tests.
+var stackName = cmp.Or(os.Getenv("FABER_DEV_NAME"), "e2e")
+
 const (
-	stackName = "e2e"
-	pool      = "fargate"
-	region    = "us-east-1"
-	account   = "123456789012"
+	pool    = "fargate"
+	region  = "us-east-1"
+	account = "123456789012"
 )
 
 // stack is the local stack under test.

@@ -252,7 +252,7 @@ func (s *stack) allRunLogs(t *testing.T) string {
 // name.
 func (s *stack) leftovers(t *testing.T) []string {
 	t.Helper()
-	const name = "faber-" + stackName
+	name := "faber-" + stackName
 	left := s.tagged(t, name)
 	tags, err := s.ec2().DescribeTags(t.Context(), &ec2.DescribeTagsInput{})
 	if err != nil {

@@ -212,7 +212,13 @@ func TestModuleHasNoWayIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range []string{"security_group_ingress_rule", "aws_security_group_rule", "ingress {", "assign_public_ip = true", `data "aws_secretsmanager_secret_version"`} {
+		words := []string{"security_group_ingress_rule", "aws_security_group_rule", "ingress {", "assign_public_ip = true", `data "aws_secretsmanager_secret_version"`}
+		if strings.HasSuffix(file, filepath.Join("network", "endpoints.tf")) {
+			// The one way in leads to the endpoints' own interfaces, from groups of
+			// tasks alone: tests/network.tftest.hcl holds what it lets in.
+			words = append(words[1:], "cidr_ipv4", "cidr_ipv6")
+		}
+		for _, word := range words {
 			if strings.Contains(string(data), word) {
 				t.Errorf("%s has %s", file, word)
 			}

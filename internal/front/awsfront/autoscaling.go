@@ -1,6 +1,7 @@
 package awsfront
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,9 @@ import (
 // scalableTargets holds the tags of scalable targets: moto has no call for them,
 // and Terraform reads them after every create.
 type scalableTargets struct {
+	// mirror is held while moto has a copy of a service.
+	mirror sync.Mutex
+
 	mu   sync.Mutex
 	arns map[targetKey]string
 	tags map[string]map[string]string
@@ -35,17 +39,21 @@ func (t scalableTarget) key(s scope) targetKey {
 	return targetKey{s.region, t.ServiceNamespace, t.ResourceId, t.ScalableDimension}
 }
 
-// registerScalableTarget gives moto the ECS service first: it refuses a target
-// whose service it does not know, and the services are ministack's.
+// registerScalableTarget shows moto the ECS service meanwhile: it refuses a
+// target whose service it does not know, and the services are ministack's.
 func (f *Front) registerScalableTarget(x *exchange) (*answer, error) {
 	var in scalableTarget
 	if err := x.decode(&in); err != nil {
 		return nil, err
 	}
 	if in.ServiceNamespace == "ecs" {
-		if err := f.mirrorService(in.ResourceId); err != nil {
+		f.targets.mirror.Lock()
+		defer f.targets.mirror.Unlock()
+		remove, err := f.mirrorService(in.ResourceId)
+		if err != nil {
 			return nil, err
 		}
+		defer remove()
 	}
 	a, err := x.forward()
 	if err != nil || !a.ok() {
@@ -59,27 +67,39 @@ func (f *Front) registerScalableTarget(x *exchange) (*answer, error) {
 }
 
 // mirrorService makes sure that moto has a service of that name, once ministack
-// has: an empty one, which is enough for moto to accept a target.
-func (f *Front) mirrorService(resource string) error {
+// has: an empty one, which is enough for moto to accept a target. What it
+// returns takes the service away again, so that nothing is left of it.
+func (f *Front) mirrorService(resource string) (remove func(), err error) {
 	part := strings.Split(resource, "/")
 	if len(part) != 3 || part[0] != "service" {
-		return &refusal{code: "ValidationException", message: "Unsupported service namespace, resource type or scalable dimension"}
+		return nil, &refusal{code: "ValidationException", message: "Unsupported service namespace, resource type or scalable dimension"}
 	}
 	ctx, cluster, service := context.Background(), part[1], part[2]
 	if !f.hasService(ctx, ministack, cluster, service) {
-		return &refusal{code: "ValidationException", message: "ECS service doesn't exist: " + resource}
+		return nil, &refusal{code: "ValidationException", message: "ECS service doesn't exist: " + resource}
 	}
-	if f.hasService(ctx, moto, cluster, service) {
-		return nil
-	}
-	err := f.call(ctx, f.o.Moto, "ecs", ecsTarget+"CreateCluster", map[string]any{"clusterName": cluster}, nil)
+	err = f.call(ctx, f.o.Moto, "ecs", ecsTarget+"CreateCluster", map[string]any{"clusterName": cluster}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return f.call(ctx, f.o.Moto, "ecs", ecsTarget+"CreateService", map[string]any{
-		"cluster": cluster, "serviceName": service, "desiredCount": 0,
-		"deploymentController": map[string]any{"type": "EXTERNAL"},
-	}, nil)
+	if !f.hasService(ctx, moto, cluster, service) {
+		err = f.call(ctx, f.o.Moto, "ecs", ecsTarget+"CreateService", map[string]any{
+			"cluster": cluster, "serviceName": service, "desiredCount": 0,
+			"deploymentController": map[string]any{"type": "EXTERNAL"},
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		err := errors.Join(
+			f.call(ctx, f.o.Moto, "ecs", ecsTarget+"DeleteService", map[string]any{"cluster": cluster, "service": service, "force": true}, nil),
+			f.call(ctx, f.o.Moto, "ecs", ecsTarget+"DeleteCluster", map[string]any{"cluster": cluster}, nil),
+		)
+		if err != nil {
+			f.log.Warn("take the copy of a service away", "service", resource, "error", err)
+		}
+	}, nil
 }
 
 func (f *Front) hasService(ctx context.Context, at upstream, cluster, service string) bool {
@@ -102,10 +122,62 @@ func (f *Front) deregisterScalableTarget(x *exchange) (*answer, error) {
 		return nil, err
 	}
 	a, err := x.forward()
-	if err == nil && a.ok() {
-		f.targets.forget(in.key(x.scope))
+	if err != nil || !a.ok() {
+		return a, err
 	}
-	return a, err
+	f.targets.forget(in.key(x.scope))
+	if err := f.removeScaling(x.scope, in); err != nil {
+		f.log.Warn("policies of a deregistered target stay", "resource", in.ResourceId, "error", err)
+	}
+	return a, nil
+}
+
+// removeScaling deletes the policies and the scheduled actions of a target.
+// "Deregistering a scalable target deletes the scaling policies and the scheduled
+// actions that are associated with it" (DeregisterScalableTarget); moto keeps
+// them.
+func (f *Front) removeScaling(s scope, target scalableTarget) error {
+	of := map[string]any{"ServiceNamespace": target.ServiceNamespace, "ResourceId": target.ResourceId, "ScalableDimension": target.ScalableDimension}
+	var errs []error
+	call := func(operation string, in, out any) {
+		errs = append(errs, f.callAs(context.Background(), s, f.o.Moto, "application-autoscaling", scalingTarget+operation, in, out))
+	}
+	var found struct {
+		ScalingPolicies  []struct{ PolicyName string }
+		ScheduledActions []struct{ ScheduledActionName string }
+	}
+	call("DescribeScalingPolicies", of, &found)
+	call("DescribeScheduledActions", of, &found)
+	for _, p := range found.ScalingPolicies {
+		in := scalingPolicy{p.PolicyName, target.ServiceNamespace, target.ResourceId, target.ScalableDimension}
+		call("DeleteScalingPolicy", in, nil)
+		f.policies.mu.Lock()
+		delete(f.policies.arns, in.key(s))
+		f.policies.mu.Unlock()
+	}
+	for _, action := range found.ScheduledActions {
+		in := maps.Clone(of)
+		in["ScheduledActionName"] = action.ScheduledActionName
+		call("DeleteScheduledAction", in, nil)
+	}
+	return errors.Join(errs...)
+}
+
+// describeScalableTargets tells the role that AWS makes by itself where none was
+// given: "Application Auto Scaling creates a service-linked role", whose name
+// the RegisterScalableTarget page of its API reference tells.
+func (f *Front) describeScalableTargets(x *exchange) (*answer, error) {
+	a, err := x.forward()
+	if err != nil {
+		return nil, err
+	}
+	return a.edit(func(v map[string]any) {
+		for _, target := range objects(v["ScalableTargets"]) {
+			if target["ServiceNamespace"] == "ecs" {
+				preset(target, "RoleARN", "arn:aws:iam::"+f.account(x.scope)+":role/aws-service-role/ecs.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_ECSService")
+			}
+		}
+	}), nil
 }
 
 // The tag calls, which moto answers with 500.
@@ -187,4 +259,98 @@ func (t *scalableTargets) withTags(arn string, use func(map[string]string)) erro
 	}
 	use(tags)
 	return nil
+}
+
+// policies holds the ARN that each scaling policy had at first.
+type policies struct {
+	mu   sync.Mutex
+	arns map[string]policyARNs
+}
+
+// policyARNs are the first of a policy, which callers know, and moto's of today.
+type policyARNs struct{ first, now string }
+
+func newPolicies() *policies { return &policies{arns: map[string]policyARNs{}} }
+
+type scalingPolicy struct {
+	PolicyName        string
+	ServiceNamespace  string
+	ResourceId        string
+	ScalableDimension string
+}
+
+func (p scalingPolicy) key(s scope) string {
+	return s.key(p.ServiceNamespace, p.ResourceId, p.ScalableDimension, p.PolicyName)
+}
+
+// putScalingPolicy changes a policy in its place. moto makes a new one under the
+// same name: with another ARN, which alarms then do not name any more, and with
+// alarms of its own beside those of the last one, which nothing removes.
+func (f *Front) putScalingPolicy(x *exchange) (*answer, error) {
+	var in scalingPolicy
+	if err := x.decode(&in); err != nil {
+		return nil, err
+	}
+	p, key := f.policies, in.key(x.scope)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, known := p.arns[key]
+	if known {
+		// Its alarms go with it.
+		err := f.callAs(context.Background(), x.scope, f.o.Moto, "application-autoscaling", scalingTarget+"DeleteScalingPolicy", in, nil)
+		if err != nil {
+			return nil, err
+		}
+	}
+	a, err := x.forward()
+	if err != nil || !a.ok() {
+		return a, err
+	}
+	var out struct{ PolicyARN string }
+	if err := json.Unmarshal(a.body, &out); err != nil || out.PolicyARN == "" {
+		return a, nil //nolint:nilerr // there is no ARN to keep
+	}
+	if !known {
+		before.first = out.PolicyARN
+	}
+	before.now = out.PolicyARN
+	p.arns[key] = before
+	return p.told(a), nil
+}
+
+// scalingTarget begins the X-Amz-Target of Application Auto Scaling.
+const scalingTarget = "AnyScaleFrontendService."
+
+// describeScalingPolicies tells the ARNs that callers know.
+func (f *Front) describeScalingPolicies(x *exchange) (*answer, error) {
+	a, err := x.forward()
+	if err != nil {
+		return nil, err
+	}
+	f.policies.mu.Lock()
+	defer f.policies.mu.Unlock()
+	return f.policies.told(a), nil
+}
+
+func (f *Front) deleteScalingPolicy(x *exchange) (*answer, error) {
+	var in scalingPolicy
+	if err := x.decode(&in); err != nil {
+		return nil, err
+	}
+	a, err := x.forward()
+	if err == nil && a.ok() {
+		f.policies.mu.Lock()
+		defer f.policies.mu.Unlock()
+		delete(f.policies.arns, in.key(x.scope))
+	}
+	return a, err
+}
+
+// told is an answer with the first ARN of each policy in the place of moto's.
+func (p *policies) told(a *answer) *answer {
+	body := a.body
+	for _, arns := range p.arns {
+		body = bytes.ReplaceAll(body, []byte(arns.now), []byte(arns.first))
+	}
+	return &answer{status: a.status, header: a.header, body: body}
 }

@@ -48,10 +48,23 @@ func (e *fakeAWS) says(operation, answer string) {
 	e.on(operation, func(map[string]any) (int, any) { return 200, json.RawMessage(answer) })
 }
 
+// xmlBody is an answer in the query protocol.
+type xmlBody string
+
+// saysXML makes an operation of the query protocol succeed with a constant.
+func (e *fakeAWS) saysXML(operation, answer string) {
+	e.on(operation, func(map[string]any) (int, any) { return 200, xmlBody(answer) })
+}
+
 func (e *fakeAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	in := map[string]any{}
 	_ = json.Unmarshal(body, &in)
+	if form, err := url.ParseQuery(string(body)); err == nil && form.Get("Action") != "" {
+		for name := range form {
+			in[name] = form.Get(name)
+		}
+	}
 	operation := classify(r, body).Operation
 	e.mu.Lock()
 	e.calls = append(e.calls, operation)
@@ -64,6 +77,12 @@ func (e *fakeAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, v := answer(in)
+	if text, ok := v.(xmlBody); ok {
+		w.Header().Set("Content-Type", "text/xml")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, string(text))
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
@@ -139,4 +158,62 @@ func (s *fakeStack) call(t *testing.T, service, target, body string) (int, map[s
 		t.Fatalf("%s: %s: %v", target, data, err)
 	}
 	return res.StatusCode, out
+}
+
+// form makes a call in the query protocol and returns its status and answer. The
+// parameters are given as name=value.
+func (s *fakeStack) form(t *testing.T, service, action string, parameters ...string) (int, string) {
+	t.Helper()
+	form := url.Values{"Action": {action}}
+	for _, p := range parameters {
+		name, value, _ := strings.Cut(p, "=")
+		form.Set(name, value)
+	}
+	req := s.request(t, service, "", form.Encode())
+	req.Header.Del("X-Amz-Target")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := s.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(data)
+}
+
+// formOK is a call that must succeed.
+func (s *fakeStack) formOK(t *testing.T, service, action string, parameters ...string) string {
+	t.Helper()
+	status, body := s.form(t, service, action, parameters...)
+	if status != 200 {
+		t.Fatalf("%s: %d %s", action, status, body)
+	}
+	return body
+}
+
+// callOK is a call that must succeed.
+func (s *fakeStack) callOK(t *testing.T, service, target, body string) map[string]any {
+	t.Helper()
+	status, out := s.call(t, service, target, body)
+	if status != 200 {
+		t.Fatalf("%s: %d %v", target, status, out)
+	}
+	return out
+}
+
+// contains tells what an answer lacks, or has too much.
+func contains(t *testing.T, what, body string, want ...string) {
+	t.Helper()
+	for _, text := range want {
+		if forbidden, ok := strings.CutPrefix(text, "!"); ok {
+			if strings.Contains(body, forbidden) {
+				t.Errorf("%s has %q: %s", what, forbidden, body)
+			}
+		} else if !strings.Contains(body, text) {
+			t.Errorf("%s has no %q: %s", what, text, body)
+		}
+	}
 }

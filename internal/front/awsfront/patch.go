@@ -20,34 +20,54 @@ type patch func(x *exchange) (*answer, error)
 
 // patchTable names the operations that are patched.
 func (f *Front) patchTable() map[front.Op]patch {
-	return map[front.Op]patch{
-		{Service: "ecs", Operation: "RunTask"}:          f.runTask,
-		{Service: "ecs", Operation: "DescribeTasks"}:    f.describeTasks,
-		{Service: "ecs", Operation: "ListTasks"}:        f.listTasks,
-		{Service: "ecs", Operation: "StopTask"}:         f.stopTask,
-		{Service: "ecs", Operation: "CreateService"}:    f.createService,
-		{Service: "ecs", Operation: "UpdateService"}:    f.updateService,
-		{Service: "ecs", Operation: "DescribeServices"}: f.describeServices,
-		{Service: "ecs", Operation: "DeleteService"}:    f.deleteService,
-
-		{Service: "application-autoscaling", Operation: "RegisterScalableTarget"}:   f.registerScalableTarget,
-		{Service: "application-autoscaling", Operation: "DeregisterScalableTarget"}: f.deregisterScalableTarget,
-		{Service: "application-autoscaling", Operation: "ListTagsForResource"}:      f.listScalableTargetTags,
-		{Service: "application-autoscaling", Operation: "TagResource"}:              f.tagScalableTarget,
-		{Service: "application-autoscaling", Operation: "UntagResource"}:            f.untagScalableTarget,
-
-		{Service: "codepipeline", Operation: "GetPipeline"}: f.pipelineTimes,
-
-		{Service: "ecs", Operation: "RegisterTaskDefinition"}:   f.registerTaskDefinition,
-		{Service: "sqs", Operation: "ReceiveMessage"}:           f.receiveMessage,
-		{Service: "ecs", Operation: "DeregisterTaskDefinition"}: f.deregisterTaskDefinition,
-		{Service: "ec2", Operation: "DeleteVpc"}:                f.deleteVPC,
-		{Service: "ec2", Operation: "DeleteSubnet"}:             f.forgetEC2Tags("SubnetId"),
-		{Service: "ec2", Operation: "DeleteSecurityGroup"}:      f.forgetEC2Tags("GroupId"),
-		{Service: "ec2", Operation: "DeleteRouteTable"}:         f.forgetEC2Tags("RouteTableId"),
-		{Service: "ec2", Operation: "DeleteInternetGateway"}:    f.forgetEC2Tags("InternetGatewayId"),
-		{Service: "ec2", Operation: "DeleteNatGateway"}:         f.forgetEC2Tags("NatGatewayId"),
+	table := map[front.Op]patch{}
+	for service, operations := range map[string]map[string]patch{
+		"ecs": {
+			"RunTask": f.runTask, "DescribeTasks": f.describeTasks, "ListTasks": f.listTasks, "StopTask": f.stopTask,
+			"CreateService": f.createService, "UpdateService": f.updateService,
+			"DescribeServices": f.describeServices, "DeleteService": f.deleteService,
+			"RegisterTaskDefinition": f.registerTaskDefinition, "DeregisterTaskDefinition": f.deregisterTaskDefinition,
+		},
+		"sqs": {"ReceiveMessage": f.receiveMessage},
+		"ec2": {
+			"CreateVpcEndpoint": f.createVPCEndpoint, "ModifyVpcEndpoint": f.modifyVPCEndpoint,
+			"DescribeVpcEndpoints": f.describeVPCEndpoints, "DeleteVpcEndpoints": f.deleteVPCEndpoints,
+			"CreateFlowLogs": f.createFlowLogs, "DescribeFlowLogs": f.describeFlowLogs, "DeleteFlowLogs": f.deleteFlowLogs,
+			"CreateSubnet": f.tellSubnets, "DescribeSubnets": f.tellSubnets,
+			"DeleteVpc": f.deleteVPC, "DeleteSubnet": f.forgetEC2Tags("SubnetId"), "DeleteSecurityGroup": f.forgetEC2Tags("GroupId"),
+			"DeleteRouteTable": f.forgetEC2Tags("RouteTableId"), "DeleteInternetGateway": f.forgetEC2Tags("InternetGatewayId"),
+			"DeleteNatGateway": f.forgetEC2Tags("NatGatewayId"),
+		},
+		"application-autoscaling": {
+			"RegisterScalableTarget": f.registerScalableTarget, "DeregisterScalableTarget": f.deregisterScalableTarget,
+			"DescribeScalableTargets": f.describeScalableTargets,
+			"ListTagsForResource":     f.listScalableTargetTags, "TagResource": f.tagScalableTarget, "UntagResource": f.untagScalableTarget,
+			"PutScalingPolicy": f.putScalingPolicy, "DescribeScalingPolicies": f.describeScalingPolicies, "DeleteScalingPolicy": f.deleteScalingPolicy,
+		},
+		"monitoring": {
+			"PutCompositeAlarm": f.putCompositeAlarm, "DescribeAlarms": f.describeAlarms, "DeleteAlarms": f.deleteAlarms,
+			"ListTagsForResource": f.listAlarmTags, "TagResource": f.tagAlarm, "UntagResource": f.untagAlarm,
+		},
+		"sns": {
+			"Subscribe": f.subscribe, "Unsubscribe": f.unsubscribe, "GetSubscriptionAttributes": f.getSubscriptionAttributes,
+			"ListSubscriptions": f.listSubscriptions, "ListSubscriptionsByTopic": f.listSubscriptions,
+		},
+		"codepipeline": {
+			"CreatePipeline": f.createPipeline, "UpdatePipeline": f.updatePipeline, "GetPipeline": f.getPipeline, "ListPipelines": f.listPipelines,
+		},
+		"codebuild": {
+			"CreateProject": f.changeBuildProject(true), "UpdateProject": f.changeBuildProject(false),
+			"BatchGetProjects": f.batchGetProjects, "DeleteProject": f.deleteBuildProject,
+		},
+		"codestar-connections": f.connectionPatches(),
+		"codeconnections":      f.connectionPatches(),
+		"ce":                   {"UpdateCostAllocationTagsStatus": f.updateCostTags, "ListCostAllocationTags": f.listCostTags},
+	} {
+		for operation, p := range operations {
+			table[front.Op{Service: service, Operation: operation}] = p
+		}
 	}
+	return table
 }
 
 // exchange is a call that a patch handles.

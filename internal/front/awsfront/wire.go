@@ -129,44 +129,62 @@ func (f *Front) call(ctx context.Context, to *url.URL, service, target string, i
 }
 
 // callAs makes a call to an emulator for whoever has the scope's key, in AWS's
-// JSON protocol. It is not signed, only scoped: the emulators read the account
-// and the region from the scope and verify nothing.
+// JSON protocol.
 func (f *Front) callAs(ctx context.Context, as scope, to *url.URL, service, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", target, err)
 	}
+	a, err := f.post(ctx, as, to, service, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target}}, body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", target, err)
+	}
+	if !a.ok() {
+		return apiError(target, a.status, a.body)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.body, out); err != nil {
+		return fmt.Errorf("%s: decode answer: %w", target, err)
+	}
+	return nil
+}
+
+// query makes a call to an emulator for whoever has the scope's key, in AWS's
+// query protocol. A refusal is an answer.
+func (f *Front) query(ctx context.Context, as scope, to *url.URL, service string, form url.Values) (*answer, error) {
+	a, err := f.post(ctx, as, to, service, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", form.Get("Action"), err)
+	}
+	return a, nil
+}
+
+// post sends a call of the front's own. It is not signed, only scoped: the
+// emulators read the account and the region from the scope and verify nothing.
+func (f *Front) post(ctx context.Context, as scope, to *url.URL, service string, header http.Header, body []byte) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.JoinPath("/").String(), bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := time.Now().UTC()
-	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", target)
+	req.Header = header
 	req.Header.Set("X-Amz-Date", now.Format("20060102T150405Z"))
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=host;x-amz-date, Signature=%064d",
 		as.accessKey, now.Format("20060102"), as.region, service, 0))
 	res, err := f.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s: %w", target, err)
+		return nil, err
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("%s: read answer: %w", target, err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
-	if res.StatusCode >= 300 {
-		return apiError(target, res.StatusCode, data)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("%s: decode answer: %w", target, err)
-	}
-	return nil
+	return &answer{status: res.StatusCode, header: res.Header, body: data}, nil
 }
 
 func apiError(target string, status int, data []byte) *APIError {

@@ -125,6 +125,9 @@ resource "aws_vpc_endpoint" "interface" {
 
   tags = merge(var.tags, { Name = "${var.name}-${each.key}" })
 
+  # Whoever waits for an endpoint waits until it can be reached.
+  depends_on = [aws_vpc_security_group_ingress_rule.endpoints]
+
   lifecycle {
     precondition {
       condition     = var.create_vpc || try(data.aws_vpc.existing[0].enable_dns_support && data.aws_vpc.existing[0].enable_dns_hostnames, false)

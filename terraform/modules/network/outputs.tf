@@ -24,7 +24,6 @@ output "private_subnet_ids" {
     aws_route_table_association.public,
     aws_vpc_endpoint.interface,
     aws_vpc_endpoint.s3,
-    aws_vpc_security_group_ingress_rule.endpoints,
   ]
 }
 
