@@ -152,7 +152,7 @@ func TestModuleNamesTrouble(t *testing.T) {
 
 // onEmulator opens an example in a directory of its own, to be applied to the
 // emulator.
-func onEmulator(t *testing.T, example string) (*Stack, *account) {
+func onEmulator(t *testing.T, example string) (*Stack, *byHand) {
 	t.Helper()
 	endpoint := os.Getenv(endpointVar)
 	if endpoint == "" && os.Getenv("CI") == "true" {
@@ -182,7 +182,7 @@ func onEmulator(t *testing.T, example string) (*Stack, *account) {
 	if err := s.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s, &account{t: t, endpoint: endpoint}
+	return s, &byHand{t: t, endpoint: endpoint}
 }
 
 func makePlan(t *testing.T, s *Stack, in PlanOptions) *Plan {
@@ -229,21 +229,21 @@ func planFails(t *testing.T, s *Stack, in PlanOptions, names []string) {
 // emulatedAccount is a key that the emulator takes for the account's number.
 const emulatedAccount = "123456789012"
 
-// account is an AWS account as somebody sees it who changes things by hand. The
+// byHand is an AWS account as somebody sees it who changes things by hand. The
 // calls are built here, as the SDK would: its clients for two more services are
 // not worth their weight in a test.
-type account struct {
+type byHand struct {
 	t        *testing.T
 	endpoint string
 }
 
-func (a *account) query(service, version string, form url.Values) []byte {
+func (a *byHand) query(service, version string, form url.Values) []byte {
 	a.t.Helper()
 	form.Set("Version", version)
 	return a.send(service, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(form.Encode()))
 }
 
-func (a *account) json(service, target string, body any) []byte {
+func (a *byHand) json(service, target string, body any) []byte {
 	a.t.Helper()
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -252,7 +252,7 @@ func (a *account) json(service, target string, body any) []byte {
 	return a.send(service, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target}}, data)
 }
 
-func (a *account) send(service string, header http.Header, body []byte) []byte {
+func (a *byHand) send(service string, header http.Header, body []byte) []byte {
 	a.t.Helper()
 	ctx := a.t.Context()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.endpoint+"/", bytes.NewReader(body))
@@ -291,7 +291,7 @@ type routeTables struct {
 	} `xml:"routeTableSet>item"`
 }
 
-func (a *account) tables(filter, value string) routeTables {
+func (a *byHand) tables(filter, value string) routeTables {
 	a.t.Helper()
 	var out routeTables
 	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "Filter.1.Name": {filter}, "Filter.1.Value.1": {value}})
@@ -301,7 +301,7 @@ func (a *account) tables(filter, value string) routeTables {
 	return out
 }
 
-func (a *account) routeTable(subnet string) string {
+func (a *byHand) routeTable(subnet string) string {
 	a.t.Helper()
 	out := a.tables("association.subnet-id", subnet)
 	if len(out.Tables) != 1 {
@@ -311,7 +311,7 @@ func (a *account) routeTable(subnet string) string {
 }
 
 // table reads one route table.
-func (a *account) table(id string) routeTables {
+func (a *byHand) table(id string) routeTables {
 	a.t.Helper()
 	var out routeTables
 	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "RouteTableId.1": {id}})
@@ -321,7 +321,7 @@ func (a *account) table(id string) routeTables {
 	return out
 }
 
-func (a *account) natGateway(table string) string {
+func (a *byHand) natGateway(table string) string {
 	a.t.Helper()
 	for _, route := range a.table(table).Tables[0].Routes {
 		if route.Destination == "0.0.0.0/0" {
@@ -332,7 +332,7 @@ func (a *account) natGateway(table string) string {
 	return ""
 }
 
-func (a *account) association(table string) string {
+func (a *byHand) association(table string) string {
 	a.t.Helper()
 	associations := a.table(table).Tables[0].Associations
 	if len(associations) != 1 {
