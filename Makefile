@@ -115,6 +115,10 @@ chaos: reference ## Real worker processes killed, cut off, throttled and lied to
 	@CHAOS_SEEDS=3 CHAOS_RESULTS=$(CURDIR)/$(DEV)/chaos/faber.json $(call SCENARIOS,faber); \
 	 code=$$?; cat $(DEV)/chaos/faber.txt; exit $$code
 
+.PHONY: explore
+explore: ## 20,000 histories of the model that nobody has played yet: what breaks a rule is a finding (about 10 min)
+	@FABER_MODEL_SEED=0 FABER_MODEL_HISTORIES=20000 $(GO) test -count=1 -timeout 60m -run 'TestModel$$' ./internal/worker/
+
 .PHONY: chaos-sample
 chaos-sample: reference
 	@CHAOS_SELECTION=180/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(call SCENARIOS,faber)

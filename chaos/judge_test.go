@@ -17,6 +17,9 @@ import (
 // adoption sweeps and 15 s.
 const settleTime = 2*20*time.Second + 15*time.Second
 
+// watchInterval is how often the runs of a scenario are read while they are waited for.
+const watchInterval = 1500 * time.Millisecond
+
 // judge waits for what must come, and then holds what was seen to what must be: of
 // this scenario, and of every one.
 func (p *play) judge() {
@@ -31,6 +34,12 @@ func (p *play) judge() {
 	p.awaitSettled(settled)
 	p.awaitFinal(final)
 	p.checkWorkers()
+	// The tasks first: of a run that goes on, one that comes while its states are read
+	// would be held against states that know nothing of it.
+	lives := map[string][]*life{}
+	for _, r := range p.runs {
+		lives[r.id] = p.engine.livesOf(r.id)
+	}
 	histories := map[string][]state{}
 	for _, r := range p.runs {
 		if !r.gone {
@@ -38,7 +47,7 @@ func (p *play) judge() {
 		}
 	}
 	for _, r := range p.runs {
-		p.checkTasks(r, histories[r.id])
+		p.checkTasks(r, lives[r.id], histories[r.id])
 		p.checkHistory(r, histories[r.id])
 		p.checkTimes(r, histories[r.id])
 	}
@@ -56,20 +65,14 @@ func (p *play) judge() {
 // awaitSettled waits until every run has ended, runs with a live task, or is
 // scheduled again: with nobody's help.
 func (p *play) awaitSettled(limit time.Duration) {
-	var open []string
-	settled := p.until(time.Until(p.ended.Add(limit)), func() bool {
-		open = nil
-		runs := p.readRuns(ids(p.runs))
-		for _, r := range p.runs {
-			now, there := runs[r.id]
-			running := now.StateType == "RUNNING" && len(p.engine.live(r.id)) > 0
-			if there && !now.final() && !running && now.StateType != "SCHEDULED" && now.StateType != "PAUSED" {
-				open = append(open, fmt.Sprintf("%s is %s with %d live tasks", r.id, now.StateName, len(p.engine.live(r.id))))
-			}
+	open := p.watch(p.ended.Add(limit), p.runs, func(r *run, now flowRun, there bool) string {
+		running := now.StateType == "RUNNING" && len(p.engine.live(r.id)) > 0
+		if !there || now.final() || running || now.StateType == "SCHEDULED" || now.StateType == "PAUSED" {
+			return ""
 		}
-		return len(open) == 0
+		return fmt.Sprintf("%s is %s with %d live tasks", r.id, now.StateName, len(p.engine.live(r.id)))
 	})
-	if !settled {
+	if len(open) > 0 {
 		p.wrong("%s after the fault's end %d runs are stranded: %s", limit, len(open), cut(strings.Join(open, "; "), 400))
 	}
 }
@@ -77,30 +80,48 @@ func (p *play) awaitSettled(limit time.Duration) {
 // awaitFinal waits until every run is in the state that it must end in, and stays
 // there for a little: what comes late may undo it.
 func (p *play) awaitFinal(limit time.Duration) {
-	var open []string
-	reached := func() bool {
-		open = nil
-		runs := p.readRuns(ids(p.runs))
-		for _, r := range p.runs {
-			now, there := runs[r.id]
-			is := now.StateType
-			if !there {
-				is = "gone"
-			}
-			want := p.finalOf(r)
-			if !slices.Contains(strings.Split(want, "|"), is) {
-				open = append(open, fmt.Sprintf("%s (%s) is %s, not %s: %q", r.id, r.deployment.spec.Name, now.StateName, want, cut(now.State.Message, 200)))
-			}
+	ends := func(r *run, now flowRun, there bool) string {
+		is := now.StateType
+		if !there {
+			is = "gone"
 		}
-		return len(open) == 0
+		want := p.finalOf(r)
+		if slices.Contains(strings.Split(want, "|"), is) {
+			return ""
+		}
+		return fmt.Sprintf("%s (%s) is %s, not %s: %q", r.id, r.deployment.spec.Name, now.StateName, want, cut(now.State.Message, 200))
 	}
-	if !p.until(time.Until(p.ended.Add(limit)), reached) {
+	if open := p.watch(p.ended.Add(limit), p.runs, ends); len(open) > 0 {
 		p.wrong("%s after the last step %d of %d runs are not as they must end: %s", limit, len(open), len(p.runs), cut(strings.Join(open, "; "), 900))
 		return
 	}
 	p.pause(3 * time.Second)
-	if !reached() {
+	if open := p.watch(time.Now(), p.runs, ends); len(open) > 0 {
 		p.wrong("runs left the state that they ended in: %s", cut(strings.Join(open, "; "), 600))
+	}
+}
+
+// watch reads runs until each was seen once as it should be, for which wrong says
+// nothing; it returns what is wrong with the others at the deadline. It reads those
+// that are left, and seldom: the server has all scenarios to serve, and the workers
+// come first.
+func (p *play) watch(deadline time.Time, runs []*run, wrong func(r *run, now flowRun, there bool) string) []string {
+	for {
+		var left []*run
+		var open []string
+		asked := time.Now()
+		now := p.readRuns(ids(runs))
+		for _, r := range runs {
+			state, there := now[r.id]
+			if what := wrong(r, state, there); what != "" {
+				left, open = append(left, r), append(open, what)
+			}
+		}
+		if len(left) == 0 || !asked.Before(deadline) {
+			return open
+		}
+		runs = left
+		p.pause(min(watchInterval, max(0, time.Until(deadline))))
 	}
 }
 
@@ -136,8 +157,8 @@ func claimsOf(history []state) []time.Time {
 }
 
 // checkTasks: one task per claim, never two at once.
-func (p *play) checkTasks(r *run, history []state) {
-	lives, claims := p.engine.livesOf(r.id), claimsOf(history)
+func (p *play) checkTasks(r *run, lives []*life, history []state) {
+	claims := claimsOf(history)
 	perClaim := map[int]int{}
 	for i, l := range lives {
 		if i > 0 {
@@ -317,21 +338,13 @@ func (p *play) checkStops() {
 
 // checkStray: what is over has no live task.
 func (p *play) checkStray() {
-	var left []string
-	gone := p.until(20*time.Second, func() bool {
-		left = nil
-		runs := p.readRuns(ids(p.runs))
-		for _, r := range p.runs {
-			if slices.ContainsFunc(p.s.Expect.Stray, r.is) {
-				continue
-			}
-			if now, there := runs[r.id]; (!there || now.final()) && len(p.engine.live(r.id)) > 0 {
-				left = append(left, r.id)
-			}
+	left := p.watch(time.Now().Add(20*time.Second), p.runs, func(r *run, now flowRun, there bool) string {
+		if over := !there || now.final(); over && len(p.engine.live(r.id)) > 0 && !slices.ContainsFunc(p.s.Expect.Stray, r.is) {
+			return r.id
 		}
-		return len(left) == 0
+		return ""
 	})
-	if !gone {
+	if len(left) > 0 {
 		p.wrong("STRAY: %d runs are over and their tasks live: %s", len(left), strings.Join(left, ", "))
 	}
 }

@@ -172,36 +172,50 @@ func doRelease(p *play, s step) { p.front(s.Front).Holds().Release(s.ID) }
 func doAwait(p *play, s step) {
 	runs := p.of(s.Of)
 	want, limit := p.n(s, len(runs)), within(s, 60*time.Second)
-	n := 0
-	reached := p.until(limit, func() bool {
-		n = p.countIn(runs, s.State)
-		return n >= want
-	})
+	n, reached := 0, false
+	if byTask := taskStates[s.State]; byTask != nil {
+		reached = p.until(limit, func() bool {
+			n = 0
+			for _, r := range runs {
+				if byTask(p.engine.livesOf(r.id), p.engine.live(r.id)) {
+					n++
+				}
+			}
+			return n >= want
+		})
+	} else {
+		n, reached = p.awaitState(runs, s.State, want, limit)
+	}
 	if !reached {
 		p.fatal("%d of %d runs of %q came to %q within %s", n, want, s.Of, s.State, limit)
 	}
 }
 
-func (p *play) countIn(runs []*run, what string) int {
-	n := 0
-	switch what {
-	case "task", "running", "stopped", "second task":
-		for _, r := range runs {
-			lives := p.engine.livesOf(r.id)
-			begun := slices.ContainsFunc(lives, func(l *life) bool { return l.over().IsZero() && !l.begun().IsZero() })
-			if what == "task" && len(lives) > 0 || what == "running" && begun || what == "second task" && len(lives) > 1 ||
-				what == "stopped" && len(lives) > 0 && len(p.engine.live(r.id)) == 0 {
+// taskStates tell whether a run is at a place that its tasks alone tell of: all that
+// it had, and the live ones.
+var taskStates = map[string]func(lives, live []*life) bool{
+	"task":        func(lives, _ []*life) bool { return len(lives) > 0 },
+	"second task": func(lives, _ []*life) bool { return len(lives) > 1 },
+	"stopped":     func(lives, live []*life) bool { return len(lives) > 0 && len(live) == 0 },
+	"running": func(lives, _ []*life) bool {
+		return slices.ContainsFunc(lives, func(l *life) bool { return l.over().IsZero() && !l.begun().IsZero() })
+	},
+}
+
+// awaitState waits until so many runs are in a state at once, by its type or name;
+// "pid" is one that is known to run somewhere, "final" any last one.
+func (p *play) awaitState(runs []*run, what string, want int, limit time.Duration) (n int, reached bool) {
+	for deadline := time.Now().Add(limit); ; p.pause(watchInterval / 3) {
+		n = 0
+		for _, r := range p.readRuns(ids(runs)) {
+			if r.StateType == what || r.StateName == what || what == "pid" && r.PID != "" || what == "final" && r.final() {
 				n++
 			}
 		}
-		return n
-	}
-	for _, r := range p.readRuns(ids(runs)) {
-		if r.StateType == what || r.StateName == what || what == "pid" && r.PID != "" || what == "final" && r.final() {
-			n++
+		if n >= want || time.Now().After(deadline) {
+			return n, n >= want
 		}
 	}
-	return n
 }
 
 // doLet lets time go by, a fifth more or less by seed.

@@ -38,7 +38,12 @@ In a container these variables take the place of flags:
                                       PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME
   FABER_API_KEY_SECRET_ARN            --api-key-secret-arn
   FABER_API_AUTH_STRING_SECRET_ARN    --api-auth-string-secret-arn
-  FABER_REFUSE_PLAINTEXT_CREDENTIALS  --refuse-plaintext-credentials (true or false)`
+  FABER_REFUSE_PLAINTEXT_CREDENTIALS  --refuse-plaintext-credentials (true or false)
+  FABER_API_SECRET_ARN                --api-secret-arn
+  FABER_WORK_POOL_DEFAULTS            --work-pool-defaults
+  FABER_STACK                         --stack
+  FABER_METRICS_TRANSPORT             --metrics-transport
+  FABER_METRICS_NAMESPACE             --metrics-namespace`
 
 func newWorkerCommand(std *IO) *cobra.Command {
 	var f workerFlags

@@ -39,6 +39,9 @@ type workerFlags struct {
 	keySecretARN    string
 	authSecretARN   string
 	refusePlaintext bool
+	apiSecretARN    string
+	poolDefaults    string
+	metrics         metricsFlags
 	logFormat       string
 
 	// variables are the environment variables that filled in flags, by flag.
@@ -62,6 +65,11 @@ func flagVariables() []struct{ variable, flag string } {
 		{"FABER_API_KEY_SECRET_ARN", "api-key-secret-arn"},
 		{"FABER_API_AUTH_STRING_SECRET_ARN", "api-auth-string-secret-arn"},
 		{"FABER_REFUSE_PLAINTEXT_CREDENTIALS", "refuse-plaintext-credentials"},
+		{"FABER_API_SECRET_ARN", "api-secret-arn"},
+		{"FABER_WORK_POOL_DEFAULTS", "work-pool-defaults"},
+		{"FABER_STACK", "stack"},
+		{"FABER_METRICS_TRANSPORT", "metrics-transport"},
+		{"FABER_METRICS_NAMESPACE", "metrics-namespace"},
 	}
 }
 
@@ -114,6 +122,10 @@ func (f *workerFlags) addStartFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.keySecretARN, "api-key-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the Prefect API key from (type ecs)")
 	flags.StringVar(&f.authSecretARN, "api-auth-string-secret-arn", "", "`ARN` of the Secrets Manager secret that tasks get the auth string of a self-hosted server from (type ecs)")
 	addBool(flags, &f.refusePlaintext, "refuse-plaintext-credentials", "crash a flow run rather than put a Prefect credential in clear into its task (type ecs)")
+	flags.StringVar(&f.apiSecretARN, "api-secret-arn", "", "`ARN` of the Secrets Manager secret that the Prefect credentials are read from again when the API refuses them")
+	flags.StringVar(&f.poolDefaults, "work-pool-defaults", "", "JSON `object` of job variables: the defaults that the work pool is given at the start, and nothing else of it is changed")
+	f.metrics.add(flags)
+	flags.StringVar(&f.metrics.transport, "metrics-transport", "none", "`way` of the CloudWatch metrics: emf (a line on stdout a minute), put_metric_data (an API call a minute) or none")
 	flags.StringVar(&f.logFormat, "log-format", "text", "`form` of the worker's own lines: text or json")
 }
 
@@ -152,6 +164,10 @@ func (f *workerFlags) check() error {
 		return usageError("give a number of 0 or more", "--prefetch-seconds is %d", f.prefetch)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return usageError("use text or json", "unknown --log-format %q", f.logFormat)
+	case f.metrics.check() != nil:
+		return f.metrics.check()
+	case f.poolDefaults != "" && !isObject(f.poolDefaults):
+		return usageError("give an object like {\"cluster\": \"...\"}", "--work-pool-defaults is no JSON object")
 	case !slices.Contains([]string{"always", "if-not-present", "never", "prompt"}, f.installPolicy):
 		return usageError("use always, if-not-present, never or prompt; faber installs nothing in any case", "unknown --install-policy %q", f.installPolicy)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"faber/internal/cloudwatch"
 	"faber/internal/config"
 	"faber/internal/ecs"
 	"faber/internal/launch"
@@ -41,6 +42,7 @@ type workerStart struct {
 	registry *prometheus.Registry
 	client   *prefect.Client
 	secrets  *telemetry.Secrets
+	reporter *cloudwatch.Reporter // nil without metrics for CloudWatch
 }
 
 // newWorkerStart checks everything that can be checked without calling anybody.
@@ -79,33 +81,50 @@ func newWorkerStart(std *IO, flags *pflag.FlagSet, f *workerFlags) (*workerStart
 		log:      slog.New(secrets.Handler(telemetry.NewHandler(std.Err, consoleLevel, f.logFormat == "json"))),
 		registry: telemetry.NewRegistry(), secrets: secrets,
 	}
-	if s.client, err = newPrefectClient(settings, f.name, s.log); err != nil {
+	if s.client, err = s.newClient(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// newPrefectClient makes a client of Prefect's settings.
-func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (*prefect.Client, error) {
+// newClient makes the worker's client.
+func (s *workerStart) newClient() (*prefect.Client, error) {
+	options, err := prefectOptions(s.settings, s.flags.name, s.log)
+	if err != nil {
+		return nil, err
+	}
+	if s.flags.apiSecretARN != "" {
+		options.Renew = s.renewCredentials
+	}
+	return newPrefectClient(options)
+}
+
+// newPrefectClient makes a client.
+func newPrefectClient(options prefect.Options) (*prefect.Client, error) {
+	client, err := prefect.New(options)
+	if err != nil {
+		return nil, usageError("set PREFECT_API_URL to the URL of the API; it ends in /api for a self-hosted server", "%s", err)
+	}
+	return client, nil
+}
+
+// prefectOptions are what Prefect's settings say of a client.
+func prefectOptions(s *config.Settings, workerName string, log *slog.Logger) (prefect.Options, error) {
 	if s.APIURL == "" {
-		return nil, usageError("set PREFECT_API_URL, or PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID for Prefect Cloud", "`PREFECT_API_URL` must be set to start a Worker.")
+		return prefect.Options{}, usageError("set PREFECT_API_URL, or PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID for Prefect Cloud", "`PREFECT_API_URL` must be set to start a Worker.")
 	}
 	tlsConfig, err := s.TLS()
 	if err != nil {
-		return nil, &UserError{Message: err.Error(), Hint: "name a file with PEM certificates", Code: exitUsage, Err: err}
+		return prefect.Options{}, &UserError{Message: err.Error(), Hint: "name a file with PEM certificates", Code: exitUsage, Err: err}
 	}
-	client, err := prefect.New(prefect.Options{
+	return prefect.Options{
 		APIURL: s.APIURL, CloudAPIURL: s.CloudAPIURL,
 		APIKey: s.APIKey.Reveal(), AuthString: s.APIAuthString.Reveal(),
 		AccountID: s.AccountID, WorkspaceID: s.WorkspaceID,
 		CustomHeaders: s.CustomHeaders, RequestTimeout: s.RequestTimeout, TLS: tlsConfig, HTTP2: s.EnableHTTP2,
 		MaxRetries: s.MaxRetries, JitterFactor: s.RetryJitterFactor, ExtraRetryCodes: s.RetryExtraCodes,
 		CSRF: s.CSRFEnabled, WorkerName: workerName, Logger: log,
-	})
-	if err != nil {
-		return nil, usageError("set PREFECT_API_URL to the URL of the API; it ends in /api for a self-hosted server", "%s", err)
-	}
-	return client, nil
+	}, nil
 }
 
 // run starts the worker and returns when it has stopped.
@@ -127,12 +146,15 @@ func (s *workerStart) run(ctx context.Context) error {
 	}
 	if s.flags.name == "" {
 		s.flags.name = defaultName(s.flags.typ)
-		if s.client, err = newPrefectClient(s.settings, s.flags.name, s.log); err != nil {
+		if s.client, err = s.newClient(); err != nil {
 			return err
 		}
 	}
 	launcher, err := s.newLauncher(ctx)
 	if err != nil {
+		return err
+	}
+	if s.reporter, err = s.newReporter(ctx, &w); err != nil {
 		return err
 	}
 	return s.serve(ctx, launcher, &w)
@@ -147,13 +169,16 @@ func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holde
 	background.Go(func() { s.surviving("events", func() { _ = events.Run(stopping) }) })
 	background.Go(func() { s.surviving("logs of flow runs", func() { _ = runLog.Run(stopping) }) })
 
-	w, err := worker.New(s.workerOptions(launcher, events, runLog))
+	options := s.workerOptions(launcher, events, runLog)
+	flushMetrics := s.reportMetrics(stopping, &options)
+	w, err := worker.New(options)
 	if err == nil {
 		holder.set(w)
 		err = w.Run(ctx)
 	}
 	flushing, cancel := context.WithTimeout(stopping, flushTimeout)
 	defer cancel()
+	background.Go(func() { flushMetrics(flushing) })
 	closing := make(chan struct{})
 	go func() {
 		events.Close()
@@ -185,10 +210,6 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 	if s.flags.typ == "process" {
 		drainGrace = 10 * time.Second
 	}
-	var settings []launch.EnvVar
-	for _, setting := range s.settings.Explicit() {
-		settings = append(settings, launch.EnvVar{Name: setting.Name, Value: setting.Value})
-	}
 	options := worker.Options{
 		API: blockReader{s.client, s.secrets}, Launcher: launcher,
 		Events: redactedEvents{events, s.secrets}, RunLog: redactedLog{runLog, s.secrets},
@@ -203,8 +224,8 @@ func (s *workerStart) workerOptions(launcher launch.Launcher, events *prefect.Ev
 		},
 		Pool: s.flags.pool, Queues: s.flags.queues, Name: s.flags.name, Host: host, Version: version(),
 		Limit: s.flags.limit, LimitCounts: worker.LimitCounts(s.flags.limitCounts), SubmitLimit: s.flags.submitLimit, RunOnce: s.flags.runOnce,
-		CreatePool: s.flags.createPool, BaseJobTemplate: s.template,
-		Settings: settings, Env: s.std.Env,
+		CreatePool: s.flags.createPool, BaseJobTemplate: s.template, PoolDefaults: s.poolDefaults(),
+		Settings: s.settingsForRuns, Env: s.std.Env,
 		WorkerID: s.client.WorkerID, MaintenanceUntil: s.client.MaintenanceUntil, LastAnswer: s.client.LastAnswer,
 		Prefetch:    time.Duration(s.flags.prefetch) * time.Second,
 		Query:       time.Duration(s.settings.QuerySeconds * float64(time.Second)),

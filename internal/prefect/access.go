@@ -53,10 +53,10 @@ func (c *Client) serverRefusal(got *answer) error {
 	refusal := &AccessError{Subject: "auth string", Err: statusError(http.MethodGet, "/admin/version", got)}
 	server := redactURL(c.api)
 	switch {
-	case c.options.AuthString != "":
+	case c.credentials().AuthString != "":
 		refusal.Message = fmt.Sprintf("the Prefect server at %s does not accept the auth string", server)
 		refusal.Hint = "set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING (user:password)"
-	case c.options.APIKey != "":
+	case c.credentials().APIKey != "":
 		refusal.Message = fmt.Sprintf("the Prefect server at %s asks for an auth string; an API key is for Prefect Cloud", server)
 		refusal.Hint = "set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING, or PREFECT_API_URL to a Cloud workspace"
 	default:
@@ -95,14 +95,14 @@ func (c *Client) checkCloud(ctx context.Context) error {
 
 // checkCloudCredentials finds credentials that cannot work, without a call.
 func (c *Client) checkCloudCredentials() error {
-	if c.options.AuthString != "" {
+	if c.credentials().AuthString != "" {
 		return &AccessError{
 			Subject: "auth string",
 			Message: "PREFECT_API_AUTH_STRING is set, and is sent to Prefect Cloud in place of the API key",
 			Hint:    "unset PREFECT_API_AUTH_STRING: Prefect Cloud takes PREFECT_API_KEY only",
 		}
 	}
-	if c.headers.Get("Authorization") == "" {
+	if c.requestHeaders(c.credentials()).Get("Authorization") == "" {
 		return &AccessError{
 			Subject: "API key",
 			Message: "no API key for Prefect Cloud is set",

@@ -29,7 +29,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return err
 	}
 	if got.code < 200 || got.code > 299 {
-		return statusError(method, path, got)
+		status := statusError(method, path, got)
+		status.renewable = got.code == http.StatusUnauthorized && c.renewable()
+		return status
 	}
 	if out == nil || got.code == http.StatusNoContent {
 		return nil

@@ -171,7 +171,7 @@ func (ch *Channel) connect(ctx, cleanups context.Context) (wasReady bool, err er
 func (ch *Channel) setUp(ctx context.Context) (*socket, *readyPayload, error) {
 	ctx, cancel := context.WithTimeout(ctx, channelSetup)
 	defer cancel()
-	s, err := ch.client.dial(ctx, ch.path, ch.client.channelLogin())
+	s, err := ch.client.dial(ctx, ch.path, ch.client.channelLogin)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -288,6 +288,15 @@ func closeCause(s *socket, err error) error {
 	}
 }
 
+func (ch *Channel) everReady() bool {
+	select {
+	case <-ch.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // classify makes the failures terminal that will be the same next time.
 func (ch *Channel) classify(err error) error {
 	var (
@@ -296,19 +305,15 @@ func (ch *Channel) classify(err error) error {
 		closed  websocket.CloseError
 	)
 	switch {
+	case ch.everReady() && ch.client.renewable() && refusesLogin(err):
+		return err // it was let in once, and will be again with the next key
 	case errors.As(err, &login):
 		return &terminalError{err}
 	case errors.As(err, &upgrade):
-		everReady := false
-		select {
-		case <-ch.ready:
-			everReady = true
-		default:
-		}
 		// 4xx is an answer for good. An answer that is no handshake at all may be
 		// a proxy that never lets WebSockets through, or one that restarts: it is
 		// given another chance only where a channel has been seen to work.
-		if upgrade.code >= 400 && upgrade.code < 500 || upgrade.code < 400 && !everReady {
+		if upgrade.code >= 400 && upgrade.code < 500 || upgrade.code < 400 && !ch.everReady() {
 			return &terminalError{err}
 		}
 		return err

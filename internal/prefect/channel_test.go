@@ -378,7 +378,7 @@ func TestSocketLogins(t *testing.T) {
 	cloud := Options{CloudAPIURL: "http://prefect.test/api", APIKey: "key"}
 	for name, test := range map[string]struct {
 		options Options
-		login   func(*Client) login
+		login   func(*Client, *Credentials) login
 		want    login
 	}{
 		"channel, open":        {Options{}, (*Client).channelLogin, login{inBand: true}},
@@ -395,7 +395,7 @@ func TestSocketLogins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(test.want, test.login(c), cmp.AllowUnexported(login{})); diff != "" {
+		if diff := cmp.Diff(test.want, test.login(c, c.credentials()), cmp.AllowUnexported(login{})); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

@@ -5,6 +5,7 @@
 package prefect
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,11 @@ type Options struct {
 	CloudAPIURL string // default https://api.prefect.cloud/api
 	APIKey      string
 	AuthString  string // "user:password" of a self-hosted server; wins over APIKey
+
+	// Renew reads the credentials anew. It is asked when the API has refused those in
+	// use: once a minute at most, and once for all calls that wait for it. Nil means
+	// that there is nowhere to read them.
+	Renew func(ctx context.Context) (Credentials, error)
 
 	// AccountID and WorkspaceID are named in messages only. When empty they are
 	// read from a Cloud APIURL.
@@ -64,8 +70,9 @@ func (o Options) GoString() string { return o.String() }
 // Client calls one Prefect API. It may be used from several goroutines.
 type Client struct {
 	options   Options
-	api       string // no trailing slash
-	headers   http.Header
+	api       string      // no trailing slash
+	headers   http.Header // of every request, but for the credentials
+	renewal   renewal
 	log       *slog.Logger
 	http      *http.Client
 	sockets   *http.Client // for WebSocket upgrades: HTTP/1.1, no pool limit
@@ -95,6 +102,7 @@ func New(o Options) (*Client, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{options: o, api: strings.TrimRight(o.APIURL, "/"), log: o.Logger, metrics: newMetrics()}
+	c.renewal.inUse.Store(&Credentials{APIKey: o.APIKey, AuthString: o.AuthString})
 	c.headers = c.baseHeaders()
 	c.http = &http.Client{Transport: newTransport(o), CheckRedirect: limitRedirects}
 	c.sockets = &http.Client{Transport: newSocketTransport(o)}

@@ -28,6 +28,8 @@ type StatusError struct {
 	Code       int
 	Detail     string        // the API's own explanation, "" when it gave none
 	RetryAfter time.Duration // zero when the answer named no time
+	// renewable says that the credentials were refused, and are looked for elsewhere.
+	renewable bool
 }
 
 // Error tells what was asked and what came back.
@@ -57,14 +59,15 @@ func (e *unreachableError) Error() string {
 func (e *unreachableError) Unwrap() []error { return []error{ErrUnreachable, e.err} }
 
 // IsTransient reports whether the same call may succeed later with nobody
-// changing anything: no answer at all, or one that blames the server or its load.
+// changing anything: no answer at all, or one that blames the server or its load, or
+// credentials that are read anew until the API takes them.
 func IsTransient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
 	var status *StatusError
 	if errors.As(err, &status) {
-		return status.Code >= 500 || status.Code == http.StatusRequestTimeout || status.Code == http.StatusTooManyRequests
+		return status.renewable || status.Code >= 500 || status.Code == http.StatusRequestTimeout || status.Code == http.StatusTooManyRequests
 	}
 	return errors.Is(err, ErrUnreachable)
 }

@@ -223,7 +223,7 @@ func (e *Events) connect(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, channelSetup)
 	defer cancel()
-	s, err := e.client.dial(limited, eventsInPath, e.client.eventsInLogin())
+	s, err := e.client.dial(limited, eventsInPath, e.client.eventsInLogin)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// baseHeaders are the headers of every request and every socket upgrade.
-// Credentials come before the custom headers, which may replace them.
+// baseHeaders are the headers of every request and every socket upgrade, without the
+// credentials, which may change.
 func (c *Client) baseHeaders() http.Header {
 	h := http.Header{}
 	h.Set("User-Agent", userAgent)
@@ -18,19 +18,26 @@ func (c *Client) baseHeaders() http.Header {
 	if name := strings.Trim(c.options.WorkerName, " \t"); name != "" {
 		h.Set("X-Prefect-Worker-Name", name)
 	}
-	if value := c.authorization(); value != "" {
-		h.Set("Authorization", value)
-	}
 	c.addCustomHeaders(h, true)
 	return h
 }
 
-func (c *Client) authorization() string {
+// requestHeaders are the headers of a request with these credentials, unless a custom
+// header stands in their place.
+func (c *Client) requestHeaders(by *Credentials) http.Header {
+	h := c.headers.Clone()
+	if value := by.authorization(); value != "" && h.Get("Authorization") == "" {
+		h.Set("Authorization", value)
+	}
+	return h
+}
+
+func (c *Credentials) authorization() string {
 	switch {
-	case c.options.AuthString != "":
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.options.AuthString))
-	case c.options.APIKey != "":
-		return "Bearer " + c.options.APIKey
+	case c.AuthString != "":
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.AuthString))
+	case c.APIKey != "":
+		return "Bearer " + c.APIKey
 	default:
 		return ""
 	}

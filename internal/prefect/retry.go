@@ -89,15 +89,26 @@ func (c *Client) try(ctx context.Context, method, path string, body []byte, toke
 	return c.once(ctx, method, c.api+path, body, token)
 }
 
-// once makes one request to an absolute URL, nothing repeated.
+// once makes one request to an absolute URL. It is repeated if the API refuses the
+// credentials and there are others by now: the refused request had no effect.
 func (c *Client) once(ctx context.Context, method, target string, body []byte, token string) (*answer, error) {
+	by := c.credentials()
+	got, err := c.exchange(ctx, method, target, body, token, by)
+	if err == nil && got.code == http.StatusUnauthorized && c.renew(ctx, by) {
+		return c.exchange(ctx, method, target, body, token, c.credentials())
+	}
+	return got, err
+}
+
+// exchange makes one request, nothing repeated.
+func (c *Client) exchange(ctx context.Context, method, target string, body []byte, token string, by *Credentials) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.RequestTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	request.Header = c.headers.Clone()
+	request.Header = c.requestHeaders(by)
 	if host := request.Header.Get("Host"); host != "" {
 		request.Host = host // a custom header: some gateways choose by it
 	}

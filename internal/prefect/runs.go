@@ -22,6 +22,16 @@ func (c *Client) FilterFlowRuns(ctx context.Context, filter map[string]any) ([]F
 	return runs, err
 }
 
+// CountFlowRuns counts the flow runs that a filter matches, which has the form of
+// FilterFlowRuns's. What orders and limits a list there does not count here.
+func (c *Client) CountFlowRuns(ctx context.Context, filter map[string]any) (int, error) {
+	counted := maps.Clone(filter)
+	maps.DeleteFunc(counted, func(name string, _ any) bool { return name == "sort" || name == "limit" || name == "offset" })
+	var n int
+	err := c.post(ctx, "/flow_runs/count", counted, &n)
+	return n, err
+}
+
 // ReadFlowRun reads a flow run.
 func (c *Client) ReadFlowRun(ctx context.Context, id string) (FlowRun, error) {
 	var run FlowRun

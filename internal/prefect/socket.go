@@ -62,28 +62,28 @@ type login struct {
 	token  *string // in the frame; null when the server has no authentication
 }
 
-func (c *Client) eventsInLogin() login {
+func (c *Client) eventsInLogin(by *Credentials) login {
 	if c.IsCloud() {
-		return login{header: "bearer " + c.options.APIKey}
+		return login{header: "bearer " + by.APIKey}
 	}
-	l := login{inBand: true, token: optional(c.options.AuthString)}
-	if c.options.AuthString != "" {
-		l.header = "Basic " + base64.StdEncoding.EncodeToString([]byte(c.options.AuthString))
+	l := login{inBand: true, token: optional(by.AuthString)}
+	if by.AuthString != "" {
+		l.header = "Basic " + base64.StdEncoding.EncodeToString([]byte(by.AuthString))
 	}
 	return l
 }
 
-func (c *Client) eventsOutLogin() login {
+func (c *Client) eventsOutLogin(by *Credentials) login {
 	if c.IsCloud() {
-		return login{inBand: true, token: optional(c.options.APIKey)}
+		return login{inBand: true, token: optional(by.APIKey)}
 	}
-	return login{inBand: true, token: optional(c.options.AuthString)}
+	return login{inBand: true, token: optional(by.AuthString)}
 }
 
-func (c *Client) channelLogin() login {
-	token := c.options.AuthString
+func (c *Client) channelLogin(by *Credentials) login {
+	token := by.AuthString
 	if token == "" {
-		token = c.options.APIKey
+		token = by.APIKey
 	}
 	return login{inBand: true, token: optional(token)}
 }
@@ -105,8 +105,27 @@ type socket struct {
 	wg     sync.WaitGroup
 }
 
-// dial opens a socket on a path of the API and authenticates it.
-func (c *Client) dial(ctx context.Context, path string, l login) (*socket, error) {
+// dial opens a socket on a path of the API and authenticates it: with other
+// credentials once more, if those in use are refused and there are others by now.
+func (c *Client) dial(ctx context.Context, path string, as func(*Credentials) login) (*socket, error) {
+	by := c.credentials()
+	s, err := c.dialAs(ctx, path, as(by))
+	if refusesLogin(err) && c.renew(ctx, by) {
+		return c.dialAs(ctx, path, as(c.credentials()))
+	}
+	return s, err
+}
+
+// refusesLogin reports that a socket did not come about for want of credentials.
+func refusesLogin(err error) bool {
+	var (
+		login   *loginError
+		upgrade *upgradeError
+	)
+	return errors.As(err, &login) || errors.As(err, &upgrade) && (upgrade.code == http.StatusUnauthorized || upgrade.code == http.StatusForbidden)
+}
+
+func (c *Client) dialAs(ctx context.Context, path string, l login) (*socket, error) {
 	options := &websocket.DialOptions{
 		HTTPClient: c.sockets, HTTPHeader: c.socketHeaders(l.header),
 		// A snapshot is a whole template, which shrinks to a tenth. What a frame

@@ -29,6 +29,8 @@ type subscription struct {
 	alive  time.Time            // when the connection was last known to work
 	seen   map[string]time.Time // events handed on, by id
 	again  bool                 // this is not the first connection
+	// listened says that there was a connection.
+	listened bool
 }
 
 // Subscribe calls fn, from one goroutine, once for each matching event until
@@ -48,7 +50,8 @@ func (c *Client) Subscribe(ctx context.Context, filter EventFilter, fn func(Even
 		if ctx.Err() != nil {
 			return nil
 		}
-		if refused(err) {
+		// What was let in once will be again, with the next key.
+		if refused(err) && !(sub.listened && c.renewable() && refusesLogin(err)) {
 			return fmt.Errorf("subscribe to events: %w", err)
 		}
 		if time.Since(began) > pingInterval { // else the server hangs up at once: do not hurry back
@@ -91,6 +94,7 @@ func (s *subscription) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.listened = true
 	defer socket.close(websocket.StatusNormalClosure, "")
 	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
@@ -117,7 +121,7 @@ func (s *subscription) listen(ctx context.Context) error {
 func (s *subscription) connect(ctx context.Context) (*socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, channelSetup)
 	defer cancel()
-	socket, err := s.client.dial(ctx, "/events/out", s.client.eventsOutLogin())
+	socket, err := s.client.dial(ctx, "/events/out", s.client.eventsOutLogin)
 	attempt := "initial"
 	if s.again {
 		attempt = "reconnect"

@@ -81,7 +81,7 @@ func callBoth(t *testing.T, o Options) (call, socket error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	received := false
-	s, err := c.dial(ctx, "/events/out", c.eventsOutLogin())
+	s, err := c.dial(ctx, "/events/out", c.eventsOutLogin)
 	if err != nil {
 		return call, err
 	}

@@ -17,9 +17,9 @@ const claimTries = 4
 
 // dispatch takes one polled flow run to launched infrastructure, or out of this
 // worker's hands. fetch ends before work does: what is not claimed by then stays
-// for another worker.
-func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *lease) {
-	tracked, polled := false, time.Now()
+// for another worker. The run was as it is told no earlier than when it was polled.
+func (w *Worker) dispatch(fetch, work context.Context, run prefect.FlowRun, l *lease, polled time.Time) {
+	tracked := false
 	defer func() { w.dispatched(l, tracked) }()
 	w.announceSubmission(run.ID)
 	if !w.submits.take(fetch, lineOf(run)) {

@@ -93,6 +93,7 @@ func (w *Worker) submit(ctx context.Context, s submission) (tracked bool) {
 	}
 	handle, failure := w.launchJob(ctx, &s, job)
 	if failure != nil {
+		w.metrics.failures.Inc()
 		w.onFailure(ctx, &s, failure)
 		return false
 	}
@@ -148,6 +149,7 @@ func (w *Worker) prepare(ctx context.Context, s *submission) (launch.Job, bool) 
 func (w *Worker) launched(ctx context.Context, a *attempt, began time.Time) {
 	w.metrics.launches.WithLabelValues("ok").Inc()
 	w.metrics.launched.Observe(time.Since(began).Seconds())
+	w.opts.OnLaunch(a.run.ID, a.run.NextScheduledStart, a.handle.StartedAt)
 	w.track(a)
 	if w.executedAtLaunch() {
 		w.emitExecuted(ctx, a, 0)

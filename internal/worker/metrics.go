@@ -3,6 +3,8 @@ package worker
 import (
 	"time"
 
+	"faber/internal/launch"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -11,6 +13,8 @@ type metrics struct {
 	rounds    *prometheus.CounterVec
 	claims    *prometheus.CounterVec
 	launches  *prometheus.CounterVec
+	failures  prometheus.Counter
+	reclaimed prometheus.Counter
 	reports   *prometheus.CounterVec
 	adopted   *prometheus.CounterVec
 	panics    prometheus.Counter
@@ -31,6 +35,8 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		rounds:    counter("loop_rounds_total", "Rounds of the worker's loops.", "loop", "result"),
 		claims:    counter("claims_total", "Flow runs the worker tried to claim.", "result"),
 		launches:  counter("launches_total", "Launches of claimed flow runs.", "result"),
+		failures:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: "faber", Name: "launch_failures_total", Help: "Claimed flow runs that were not launched, or whose infrastructure never began to run."}),
+		reclaimed: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "faber", Name: "spot_interruptions_total", Help: "Infrastructure that ended because its Spot capacity was taken back."}),
 		reports:   counter("infrastructure_ends_total", "Ends of infrastructure, by what was done about the flow run.", "outcome"),
 		adopted:   counter("adoptions_total", "Flow runs taken over from an earlier worker.", "kind"),
 		panics:    prometheus.NewCounter(prometheus.CounterOpts{Namespace: "faber", Name: "panics_total", Help: "Panics that the worker survived. Each is a mistake in faber."}),
@@ -50,7 +56,7 @@ func newMetrics(r prometheus.Registerer, api API) *metrics {
 		if c, ok := api.(interface{ Collectors() []prometheus.Collector }); ok {
 			r.MustRegister(c.Collectors()...)
 		}
-		r.MustRegister(m.rounds, m.claims, m.launches, m.reports, m.adopted, m.panics, m.inWork, m.tracked, m.leftovers, m.late, m.launched)
+		r.MustRegister(m.rounds, m.claims, m.launches, m.failures, m.reclaimed, m.reports, m.adopted, m.panics, m.inWork, m.tracked, m.leftovers, m.late, m.launched)
 	}
 	return m
 }
@@ -61,6 +67,17 @@ func (m *metrics) round(loop string, err error) {
 		result = "failed"
 	}
 	m.rounds.WithLabelValues(loop, result).Inc()
+}
+
+// ended counts an end of infrastructure that says something about the launching.
+func (m *metrics) ended(kind launch.ExitKind) {
+	switch kind {
+	case launch.ExitStartFailure:
+		m.failures.Inc()
+	case launch.ExitInterrupted:
+		m.reclaimed.Inc()
+	default:
+	}
 }
 
 func (m *metrics) claimed(expected *time.Time) {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
@@ -15,8 +16,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// historiesEnv is how many histories the model test plays.
-const historiesEnv = "FABER_MODEL_HISTORIES"
+// historiesEnv is how many histories the model test plays, and historySeedEnv what
+// they are drawn from: a change is judged by the same ones each time, 0 draws new ones.
+const (
+	historiesEnv   = "FABER_MODEL_HISTORIES"
+	historySeedEnv = "FABER_MODEL_SEED"
+)
 
 func histories(t *testing.T) int {
 	text := os.Getenv(historiesEnv)
@@ -49,11 +54,7 @@ func TestModel(t *testing.T) {
 		n *= 5 // which rapid divides by
 	}
 	defer withFlag(t, "rapid.checks", strconv.Itoa(n))()
-	if os.Getenv(historiesEnv) == "" {
-		// A change is judged by the same histories each time; who asks for a number gets
-		// new ones.
-		defer withFlag(t, "rapid.seed", "1")()
-	}
+	defer withFlag(t, "rapid.seed", cmp.Or(os.Getenv(historySeedEnv), "1"))()
 	defer withFlag(t, "rapid.nofailfile", "true")() // testdata/histories keeps them in words
 	tries, waits := 1, []time.Duration{}
 	var broke *modelWorld

@@ -50,12 +50,16 @@ type Options struct {
 	// BaseJobTemplate is given to a pool that is created or empty; nil means
 	// the launcher's default.
 	BaseJobTemplate json.RawMessage
+	// PoolDefaults are defaults of job variables, by name, that the pool is given when
+	// the worker starts; nil leaves it as it is. A pool that is created or empty gets
+	// them within BaseJobTemplate.
+	PoolDefaults json.RawMessage
 
 	// Version is what the server is told of this program; "" means that of the build.
 	Version string
 	// Host names the machine, for launchers whose infrastructure lives on it.
 	Host     string
-	Settings []launch.EnvVar // the worker's own explicit settings, for flow runs' env
+	Settings func() []launch.EnvVar // the worker's own explicit settings, for flow runs' env; nil means none
 	Env      func(string) (string, bool)
 	WorkerID func() string // the id Cloud gave this worker, "" elsewhere
 	// Redact takes the secrets out of a text that others may have put there; nil takes
@@ -63,6 +67,9 @@ type Options struct {
 	// secrets of its flow run are in it.
 	Redact func(string) string
 	Learn  func(launch.Job)
+	// OnLaunch is told of each launch: when its flow run was due, if that is known, and
+	// when its infrastructure was created. It must be quick.
+	OnLaunch func(flowRunID string, due *time.Time, created time.Time)
 	// LastAnswer is when the API answered last; nil when nobody knows.
 	LastAnswer func() time.Time
 	// MaintenanceUntil is the end of the pause that the server asked for last.
@@ -144,6 +151,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Learn == nil {
 		o.Learn = func(launch.Job) {}
+	}
+	if o.Settings == nil {
+		o.Settings = func() []launch.EnvVar { return nil }
+	}
+	if o.OnLaunch == nil {
+		o.OnLaunch = func(string, *time.Time, time.Time) {}
 	}
 	if o.MaintenanceUntil == nil {
 		o.MaintenanceUntil = func() time.Time { return time.Time{} }

@@ -136,7 +136,9 @@ func TestCheckName(t *testing.T) {
 func TestEnvironmentOfARun(t *testing.T) {
 	w := &Worker{name: "w1", opts: Options{
 		WorkerID: func() string { return "" },
-		Settings: []launch.EnvVar{{Name: "PREFECT_API_URL", Value: "u"}, {Name: "PREFECT_API_KEY", Value: "k"}, {Name: "PREFECT_HOME", Value: "h"}},
+		Settings: func() []launch.EnvVar {
+			return []launch.EnvVar{{Name: "PREFECT_API_URL", Value: "u"}, {Name: "PREFECT_API_KEY", Value: "k"}, {Name: "PREFECT_HOME", Value: "h"}}
+		},
 	}}
 	s := &submission{
 		run:  prefect.FlowRun{ID: "r", FlowID: "f", JobVariables: prefect.Document(`{"env": {"MINE": 1, "GONE": null}, "cpu": 512}`)},

@@ -94,6 +94,7 @@ func (w *Worker) pollRound(fetch, work context.Context, only map[string]bool) (m
 	if free < math.MaxInt && only == nil {
 		limit = min(free, pageSize)
 	}
+	asked := time.Now() // the answer may be as old as this
 	runs, err := w.api.GetScheduledFlowRuns(fetch, w.opts.Pool, w.opts.Queues, time.Now().Add(w.opts.Prefetch), limit)
 	if errors.Is(err, prefect.ErrNotFound) {
 		return false, nil // pool or queue is not there yet
@@ -115,7 +116,7 @@ func (w *Worker) pollRound(fetch, work context.Context, only map[string]bool) (m
 		}
 		taken++
 		w.metrics.inWork.Set(float64(w.slots.inUse()))
-		w.dispatches.Go(func() { w.dispatch(fetch, work, run, l) })
+		w.dispatches.Go(func() { w.dispatch(fetch, work, run, l, asked) })
 	}
 	if limit > 0 && len(runs) >= limit && taken > 0 {
 		w.slots.leftWork()

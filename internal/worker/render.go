@@ -78,7 +78,7 @@ func (w *Worker) attemptOf(s *submission) launch.Attempt {
 // settings, what names the run, what is configured. A name keeps the place where
 // it came first; a null takes it away wherever it came from.
 func (w *Worker) environment(s *submission, resolved *jobtemplate.Resolved) []launch.EnvVar {
-	all := append([]launch.EnvVar(nil), w.opts.Settings...)
+	all := append([]launch.EnvVar(nil), w.opts.Settings()...)
 	add := func(name, value string) { all = append(all, launch.EnvVar{Name: name, Value: value}) }
 	add("PREFECT__FLOW_RUN_ID", s.run.ID)
 	if id := w.opts.WorkerID(); id != "" {

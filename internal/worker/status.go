@@ -93,6 +93,12 @@ func (w *Worker) lastRound(name string) (done, good time.Time) {
 	return l.lastDone, l.lastGood
 }
 
+// Polled is when the latest poll that went well was over; zero before the first.
+func (w *Worker) Polled() time.Time {
+	_, good := w.lastRound(pollLoopName)
+	return good
+}
+
 // Status describes the worker in plain words.
 func (w *Worker) Status() string {
 	var b strings.Builder

@@ -108,6 +108,8 @@ func (w *Worker) setPool(pool prefect.WorkPool) {
 func (w *Worker) runChannelAndSync(ctx context.Context, firstSync func()) {
 	var running sync.WaitGroup
 	defer running.Wait()
+	w.beat(syncLoopName, w.opts.Heartbeat)
+	w.setPoolDefaults(ctx, firstSync)
 	healthy := func() bool { return false }
 	var disabled chan struct{}
 	if w.opts.NewChannel != nil {
@@ -200,6 +202,9 @@ func (w *Worker) integrations() []prefect.Integration {
 
 // syncOverREST reads the pool, sets it up if need be, and heartbeats.
 func (w *Worker) syncOverREST(ctx context.Context) error {
+	if err := w.tryPoolDefaults(ctx); err != nil {
+		return err
+	}
 	pool, err := w.api.ReadWorkPool(ctx, w.opts.Pool)
 	switch {
 	case errors.Is(err, prefect.ErrNotFound) && !w.opts.CreatePool:

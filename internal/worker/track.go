@@ -313,6 +313,7 @@ func (w *Worker) note(work context.Context, a *attempt, o launch.Observation) {
 		a.phase, a.seen, a.missingSince = o.Phase, true, time.Time{}
 		return
 	}
+	w.metrics.ended(a.exit.Kind)
 	close(a.ended)
 	w.jobs.Go(func() { w.finish(work, a) })
 }

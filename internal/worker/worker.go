@@ -85,6 +85,7 @@ type Worker struct {
 	slots    *slots
 	attempts *attempts
 	leases   leases
+	defaults poolDefaults
 	peers    peers
 	pool     atomic.Pointer[poolView]
 	synced   chan struct{} // closed when the pool is known
@@ -133,6 +134,10 @@ func New(o Options) (*Worker, error) {
 		return nil, err
 	}
 	o.setDefaults()
+	var err error
+	if o.BaseJobTemplate, err = withPoolDefaults(o.BaseJobTemplate, o.PoolDefaults); err != nil {
+		return nil, err
+	}
 	w := &Worker{
 		opts: o, api: o.API, launcher: o.Launcher, name: o.Name, log: newOwnLogger(&o), begun: time.Now(),
 		metrics:   newMetrics(o.Metrics, o.API),
@@ -146,6 +151,7 @@ func New(o Options) (*Worker, error) {
 		cancels:   make(chan string, 256),
 		told:      make(chan string, 1024),
 	}
+	w.defaults.values = o.PoolDefaults
 	w.slots.freed = w.pollNow
 	w.dispatches.survived, w.jobs.survived = w.survived, w.survived
 	return w, nil
