@@ -139,7 +139,7 @@ func planned(c *tfjson.ResourceChange, name string) any {
 	return after[name]
 }
 
-func text(c *tfjson.ResourceChange, name string) string {
+func textOf(c *tfjson.ResourceChange, name string) string {
 	value, _ := planned(c, name).(string)
 	return value
 }
@@ -147,7 +147,7 @@ func text(c *tfjson.ResourceChange, name string) string {
 func zones(found []*tfjson.ResourceChange) (string, error) {
 	var names []string
 	for _, c := range found {
-		names = append(names, text(c, "availability_zone"))
+		names = append(names, textOf(c, "availability_zone"))
 	}
 	slices.Sort(names)
 	if names = slices.Compact(names); len(names) < 2 {
@@ -174,7 +174,7 @@ func trust(found []*tfjson.ResourceChange) (string, error) {
 				Condition map[string]any
 			}
 		}
-		if err := json.Unmarshal([]byte(text(c, "assume_role_policy")), &policy); err != nil || len(policy.Statement) == 0 {
+		if err := json.Unmarshal([]byte(textOf(c, "assume_role_policy")), &policy); err != nil || len(policy.Statement) == 0 {
 			return "", fmt.Errorf("%s: its trust policy is not known at plan: %v", c.Address, err)
 		}
 		for _, statement := range policy.Statement {
@@ -192,11 +192,11 @@ func trust(found []*tfjson.ResourceChange) (string, error) {
 // each by its name is held by tests/service.tftest.hcl.
 func threeKeys(found []*tfjson.ResourceChange) (string, error) {
 	for _, name := range []string{"PREFECT_API_KEY", "PREFECT_ACCOUNT_ID", "PREFECT_WORKSPACE_ID"} {
-		if !strings.Contains(text(found[0], "description"), name) {
+		if !strings.Contains(textOf(found[0], "description"), name) {
 			return "", fmt.Errorf("%s says nothing of %s", found[0].Address, name)
 		}
 	}
-	return text(found[0], "description"), nil
+	return textOf(found[0], "description"), nil
 }
 
 func predefined(metric string) func([]*tfjson.ResourceChange) (string, error) {
@@ -221,11 +221,11 @@ func retention(found []*tfjson.ResourceChange) (string, error) {
 }
 
 func limit(found []*tfjson.ResourceChange) (string, error) {
-	amount := cmp.Or(text(found[0], "limit_amount"), "0")
+	amount := cmp.Or(textOf(found[0], "limit_amount"), "0")
 	if amount == "0" {
 		return "", fmt.Errorf("%s has no limit", found[0].Address)
 	}
-	return amount + " " + text(found[0], "limit_unit") + " " + strings.ToLower(text(found[0], "time_unit")), nil
+	return amount + " " + textOf(found[0], "limit_unit") + " " + strings.ToLower(textOf(found[0], "time_unit")), nil
 }
 
 func spot(found []*tfjson.ResourceChange) (string, error) {

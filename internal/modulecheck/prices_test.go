@@ -32,9 +32,9 @@ var (
 	endpoint     = unit{"interface endpoint, in one zone", 0.01, "hour", "zacfukuda.com (2026-06); and as much again per GB"}
 	secret       = unit{"secret", 0.40, "month", "prepfast.in/topics/aws/kms-secrets"}
 	key          = unit{"customer managed key", 1.00, "month", "cloudburn.io/blog/aws-kms-pricing (2026-03); each of the first two yearly rotations adds as much"}
-	alarm        = unit{"alarm on one metric", 0.10, "month", "AWS, cloudwatch/pricing, standard resolution; ten are free in an account"}
+	alarmUnit    = unit{"alarm on one metric", 0.10, "month", "AWS, cloudwatch/pricing, standard resolution; ten are free in an account"}
 	dashboard    = unit{"dashboard", 3.00, "month", "factualminds.com/blog/amazon-cloudwatch-pricing (2026-06); three of up to 50 metrics are free in an account"}
-	metric       = unit{"custom metric", 0.30, "month", "AWS, cloudwatch/pricing, the first 10,000; ten are free in an account"}
+	metricUnit   = unit{"custom metric", 0.30, "month", "AWS, cloudwatch/pricing, the first 10,000; ten are free in an account"}
 	deepMetric   = unit{"metric of enhanced Container Insights", 0.07, "month", "fortem.dev/blog/ecs-fargate-monitoring (2026)"}
 	putMetric    = unit{"1,000 calls of PutMetricData", 0.01, "", "AWS, cloudwatch/pricing; a million calls are free in an account"}
 	invocation   = unit{"1,000,000 invocations of EventBridge Scheduler", 1.00, "", "cloudburn.io/blog/amazon-eventbridge-pricing (2026-03); 14 million are free"}
@@ -45,7 +45,7 @@ var (
 )
 
 var units = []unit{
-	vcpu, gigabyte, vcpuARM, gigabyteARM, nat, address, endpoint, secret, key, alarm, dashboard, metric, deepMetric, putMetric,
+	vcpu, gigabyte, vcpuARM, gigabyteARM, nat, address, endpoint, secret, key, alarmUnit, dashboard, metricUnit, deepMetric, putMetric,
 	invocation, buildMinute, actionMinute, budget, logs,
 }
 
@@ -119,14 +119,14 @@ func prices(t *testing.T) []price {
 		{"Network: NAT per zone, 3 zones", "`nat_mode = \"per_az\"`, `az_count = 3`", 3 * oneNAT, "three times that"},
 		{"Flow logs", "`enable_flow_logs`", logs.usd, "for each GB that they write, which is what your traffic makes of it"},
 		{"Task events", "`enable_task_events`", 0, "events of AWS's own and the first million requests to SQS are free"},
-		{"Alarms", "`create_alarms`", alarms * alarm.usd, fmt.Sprintf("%g alarms; e-mails are free up to 1,000", alarms)},
+		{"Alarms", "`create_alarms`", alarms * alarmUnit.usd, fmt.Sprintf("%g alarms; e-mails are free up to 1,000", alarms)},
 		{"Dashboard", "`create_dashboard`", dashboard.usd, "one dashboard"},
-		{"Custom metrics as log lines", "`metrics_transport = \"emf\"`", metrics * metric.usd, fmt.Sprintf("%g metrics; the lines themselves are some 30 MB", metrics)},
-		{"Custom metrics by API", "`metrics_transport = \"put_metric_data\"`", metrics*metric.usd + hours*60/1000*putMetric.usd, fmt.Sprintf("%g metrics, one call a minute", metrics)},
-		{"Container Insights", "`container_insights = \"enabled\"`", insights * metric.usd, fmt.Sprintf("%g metrics: cluster, one service, two task families; 6 for each further family, which is each deployment", insights)},
+		{"Custom metrics as log lines", "`metrics_transport = \"emf\"`", metrics * metricUnit.usd, fmt.Sprintf("%g metrics; the lines themselves are some 30 MB", metrics)},
+		{"Custom metrics by API", "`metrics_transport = \"put_metric_data\"`", metrics*metricUnit.usd + hours*60/1000*putMetric.usd, fmt.Sprintf("%g metrics, one call a minute", metrics)},
+		{"Container Insights", "`container_insights = \"enabled\"`", insights * metricUnit.usd, fmt.Sprintf("%g metrics: cluster, one service, two task families; 6 for each further family, which is each deployment", insights)},
 		{"Container Insights, enhanced", "`container_insights = \"enhanced\"`", deep * deepMetric.usd, fmt.Sprintf("%g metrics as above with their tasks and containers, at the lower price", deep)},
 		{"Customer managed key", "`create_kms_key`", key.usd, "one key, without requests"},
-		{"Auto-scaling", "`enable_autoscaling`", 3 * 2 * alarm.usd, "two alarms that AWS makes for each of CPU, memory and backlog"},
+		{"Auto-scaling", "`enable_autoscaling`", 3 * 2 * alarmUnit.usd, "two alarms that AWS makes for each of CPU, memory and backlog"},
 		{"Scale to zero: the tick", "`scale_to_zero`", tickUSD, fmt.Sprintf("a minute of %s every %s, the least that Fargate charges", size, minutes(tick))},
 		{"The same, every 5 minutes", "`tick_interval_minutes = 5`", tickUSD * tick / 5, "a fifth as often"},
 		{"Pipeline", "`create_pipeline`", build * (buildMinute.usd + actionMinute.usd), fmt.Sprintf("%d runs of %d minutes and %d drift checks of %d", runs, runMinutes, drift, driftMinutes)},
