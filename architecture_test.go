@@ -60,6 +60,7 @@ var rooms = []room{
 	{"e2e", "", "asks the Prefect server and the emulator what faber did, never faber"},
 	{"internal/modulecheck", "", "tests alone: holds the Terraform module's files to what is said of them"},
 	{"terraform", "", "the files of the Terraform module, which lie outside of internal for those who use it alone"},
+	{"internal/leastprivilege", "front", "reads calls out of a front's ledger, and policies; it must not know who made either"},
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
 	{"internal/fake/fakeprefect", "", "a Prefect API on the wire: it must not agree with the code that it tests"},
@@ -71,13 +72,14 @@ var rooms = []room{
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
-var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay"}
+var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay", "internal/leastprivilege"}
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
-	"chaos":                "front front/awsfront front/prefectfront",             // what spoils, holds and records
-	"internal/modulecheck": "cloudwatch infra front/awsfront jobtemplate prefect", // it plans the module, puts real events to its patterns, and counts the metrics it pays for
-	"load":                 "ecs launch prefect worker",                           // it starts what the binary starts, beside fakes whose clocks it reads
+	"chaos":                   "front front/awsfront front/prefectfront",             // what spoils, holds and records
+	"internal/leastprivilege": "cli front/awsfront infra",                            // it applies the module, starts what the binary starts, and reads the ledger
+	"internal/modulecheck":    "cloudwatch infra front/awsfront jobtemplate prefect", // it plans the module, puts real events to its patterns, and counts the metrics it pays for
+	"load":                    "ecs launch prefect worker",                           // it starts what the binary starts, beside fakes whose clocks it reads
 }
 
 func (r room) mayImport(other string, inTest bool) bool {

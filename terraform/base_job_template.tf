@@ -5,6 +5,7 @@ locals {
   job_variable_defaults = {
     cluster                            = module.cluster.arn
     launch_type                        = "FARGATE"
+    capacity_provider_strategy         = length(local.flow_run_strategy) > 0 ? local.flow_run_strategy : null
     image                              = var.flow_run_image
     cpu                                = var.flow_run_cpu
     memory                             = var.flow_run_memory
@@ -29,9 +30,26 @@ locals {
     }
   }
 
+  # In the words of RunTask. A strategy takes the place of the launch type.
+  flow_run_strategy = [for item in var.flow_run_capacity_provider_strategy : {
+    capacityProvider = item.capacity_provider
+    weight           = item.weight
+    base             = item.base
+  }]
+
+  # Fargate takes X86_64 where a task definition names no processor.
+  flow_run_architecture = coalesce(var.flow_run_cpu_architecture, var.cpu_architecture)
+  runtime_platform = {
+    for key, value in { runtimePlatform = { cpuArchitecture = local.flow_run_architecture, operatingSystemFamily = "LINUX" } } : key => value
+    if local.flow_run_architecture != "X86_64"
+  }
+
   bare_job_template = jsondecode(file("${path.module}/base_job_template.json"))
 
   base_job_template = merge(local.bare_job_template, {
+    job_configuration = merge(local.bare_job_template.job_configuration, {
+      task_definition = merge(local.bare_job_template.job_configuration.task_definition, local.runtime_platform)
+    })
     variables = merge(local.bare_job_template.variables, {
       properties = {
         for name, property in local.bare_job_template.variables.properties : name => merge(

@@ -19,7 +19,7 @@ locals {
   # A task whose secret has no value cannot start: ECS would try again and again
   # until the circuit breaker gives up on the very first deployment.
   secret_value_ready = !var.create_secret || var.manage_secret_value || var.secret_value_ready
-  desired_count      = local.secret_value_ready ? var.desired_count : 0
+  desired_count      = local.secret_value_ready ? local.initial_count : 0
 }
 
 module "network" {
@@ -47,7 +47,7 @@ module "network" {
   flow_logs_retention_in_days = var.log_retention_in_days
   kms_key_arn                 = local.kms_key_arn
 
-  worker_max_count   = var.desired_count
+  worker_max_count   = local.worker_max_count
   expected_flow_runs = var.expected_flow_runs
 }
 
@@ -58,6 +58,8 @@ locals {
     ["ec2", "ecr.api", "ecr.dkr", "ecs", "logs"],
     local.has_secret ? ["secretsmanager"] : [],
     var.enable_task_events ? ["sqs"] : [],
+    var.scale_to_zero || var.metrics_transport == "put_metric_data" ? ["monitoring"] : [],
+    var.enable_execute_command ? ["ssmmessages"] : [],
   )
   vpc_endpoints = var.vpc_endpoints != null ? var.vpc_endpoints : local.needed_endpoints
 }
@@ -90,6 +92,7 @@ module "checks" {
       worker    = { arn = module.iam.worker_role_arn, created = var.create_tasks_iam_role }
       flow-run  = { arn = module.iam.flow_run_role_arn, created = var.create_flow_run_role }
     },
+    var.scale_to_zero ? { tick = { arn = module.iam.tick_role_arn, created = true } } : {},
     { for index, arn in var.additional_pass_role_arns : "additional-${index}" => { arn = arn, created = false } },
   )
 }
@@ -150,6 +153,8 @@ module "events" {
 
   cluster_arn = module.cluster.arn
   kms_key_arn = local.kms_key_arn
+  # By name, since the service comes after the queue that its worker reads.
+  ignored_groups = var.scale_to_zero ? ["service:${var.name}-worker", "family:${var.name}-tick"] : []
 }
 
 module "iam" {
@@ -168,11 +173,15 @@ module "iam" {
   worker_log_group_arn   = module.cluster.worker_log_group_arn
   flow_run_log_group_arn = module.cluster.flow_run_log_group_arn
   events_queue_arn       = one(module.events[*].queue_arn)
+  enable_execute_command = var.enable_execute_command
 
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
   flow_run_iam_statements   = var.flow_run_iam_statements
   flow_run_policy_arns      = var.flow_run_policy_arns
+  boundary_statements       = var.iam_role_boundary_statements
+  metrics_transport         = var.metrics_transport
+  metrics_namespace         = var.metrics_namespace
 
   create_execution_role = var.create_task_exec_iam_role
   execution_role_arn    = var.task_exec_iam_role_arn
@@ -183,8 +192,8 @@ module "iam" {
 
   # The roles below are made with the part that takes them.
 
-  create_tick_role      = false
-  create_scheduler_role = false
+  create_tick_role      = var.scale_to_zero
+  create_scheduler_role = var.scale_to_zero
 
   create_flow_logs_role   = var.create_vpc && var.enable_flow_logs && var.create_flow_logs_role
   flow_logs_role_arn      = var.flow_logs_role_arn
@@ -219,30 +228,122 @@ module "service" {
   secret_keys           = var.prefect_secret_keys
   stop_timeout          = var.stop_timeout
   wait_for_steady_state = var.wait_for_steady_state
+
+  worker                     = var.worker
+  work_pool_name             = var.work_pool_name
+  capacity_provider_strategy = var.capacity_provider_strategy
+  enable_execute_command     = var.enable_execute_command
+  autoscaled                 = var.enable_autoscaling
+  create_tick                = var.scale_to_zero
+  tick_role_arn              = module.iam.tick_role_arn
+}
+
+locals {
+  # Published by faber alone; Prefect's own worker has no metrics.
+  custom_metrics = var.worker == "faber" && var.metrics_transport != "none"
+
+  # For the addresses that the subnets must have: the cap, and a tick beside it.
+  worker_max_count = !var.enable_autoscaling ? var.desired_count : (
+    max(var.autoscaling_max_capacity, [for action in var.autoscaling_scheduled_actions : action.max_capacity]...) + (var.scale_to_zero ? 1 : 0)
+  )
+
+  # Auto-scaling moves the number within its bounds from the first minute on.
+  initial_count = var.enable_autoscaling ? min(max(var.desired_count, var.scale_to_zero ? 0 : var.autoscaling_min_capacity), var.autoscaling_max_capacity) : var.desired_count
+}
+
+module "autoscaling" {
+  source = "./modules/autoscaling"
+  count  = var.enable_autoscaling ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+
+  cluster_name      = module.cluster.name
+  service_name      = module.service.name
+  work_pool_name    = var.work_pool_name
+  metrics_namespace = var.metrics_namespace
+  custom_metrics    = local.custom_metrics
+
+  min_capacity       = var.autoscaling_min_capacity
+  max_capacity       = var.autoscaling_max_capacity
+  suspended          = !local.secret_value_ready
+  cpu_target         = var.autoscaling_cpu_target
+  memory_target      = var.autoscaling_memory_target
+  backlog_per_worker = var.autoscaling_backlog_per_worker
+  scheduled_actions  = var.autoscaling_scheduled_actions
+
+  scale_to_zero              = var.scale_to_zero
+  tick_interval_minutes      = var.tick_interval_minutes
+  tick_task_definition_arn   = module.service.tick_task_definition_arn
+  scheduler_role_arn         = module.iam.scheduler_role_arn
+  cluster_arn                = module.cluster.arn
+  capacity_provider_strategy = var.capacity_provider_strategy
+  subnet_ids                 = module.network.private_subnet_ids
+  security_group_ids         = [module.network.worker_security_group_id]
+  kms_key_arn                = local.kms_key_arn
+}
+
+module "observability" {
+  source = "./modules/observability"
+  count  = var.create_dashboard || var.create_alarms ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+
+  cluster_name      = module.cluster.name
+  service_name      = module.service.name
+  work_pool_name    = var.work_pool_name
+  metrics_namespace = var.metrics_namespace
+  custom_metrics    = local.custom_metrics
+
+  workers_expected      = local.secret_value_ready && (var.enable_autoscaling || var.desired_count > 0)
+  scale_to_zero         = var.scale_to_zero
+  tick_interval_minutes = var.tick_interval_minutes
+  task_events           = var.enable_task_events
+  events_queue_name     = one(module.events[*].queue_name)
+  events_dlq_name       = one(module.events[*].dlq_name)
+
+  create_dashboard = var.create_dashboard
+  create_alarms    = var.create_alarms
+  thresholds       = var.alarm_thresholds
+  runbook_url      = var.alarm_runbook_url
+  create_topic     = var.alarm_topic_arn == null
+  topic_arn        = var.alarm_topic_arn
+  emails           = var.alarm_emails
+  kms_key_arn      = local.kms_key_arn
 }
 
 locals {
   worker_environment = merge(
-    {
-      AWS_REGION                         = data.aws_region.current.id
-      FABER_WORK_POOL                    = var.work_pool_name
-      FABER_WORKER_TYPE                  = "ecs"
-      FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
-      FABER_STACK                        = var.name
-      FABER_METRICS_TRANSPORT            = var.metrics_transport
-      FABER_METRICS_NAMESPACE            = var.metrics_namespace
-    },
+    { AWS_REGION = data.aws_region.current.id },
+    { for name, value in var.worker == "faber" ? local.faber_environment : local.prefect_environment : name => value if value != null },
     { for name, value in {
-      FABER_EVENTS_QUEUE       = one(module.events[*].queue_name)
-      FABER_API_KEY_SECRET_ARN = local.api_key_from
-      # Read again when the API refuses the key, so that it can be changed without a new task.
-      FABER_API_SECRET_ARN     = local.secret_arn
-      FABER_WORK_POOL_DEFAULTS = var.work_pool_template == "worker" ? jsonencode({ for name, value in local.job_variable_defaults : name => value if value != null }) : null
-      PREFECT_API_URL          = var.prefect_api_url
-      PREFECT_CLOUD_API_URL    = var.prefect_cloud_api_url
+      PREFECT_API_URL       = var.prefect_api_url
+      PREFECT_CLOUD_API_URL = var.prefect_cloud_api_url
     } : name => value if value != null },
     var.worker_environment,
   )
+
+  faber_environment = {
+    FABER_WORK_POOL                    = var.work_pool_name
+    FABER_WORKER_TYPE                  = "ecs"
+    FABER_REFUSE_PLAINTEXT_CREDENTIALS = "true"
+    FABER_EVENTS_QUEUE                 = one(module.events[*].queue_name)
+    FABER_API_KEY_SECRET_ARN           = local.api_key_from
+    FABER_STACK                        = var.name
+    FABER_METRICS_TRANSPORT            = var.metrics_transport
+    FABER_METRICS_NAMESPACE            = var.metrics_namespace
+    # Read again when the API refuses the key, so that it can be changed without a new task.
+    FABER_API_SECRET_ARN     = local.secret_arn
+    FABER_WORK_POOL_DEFAULTS = var.work_pool_template == "worker" ? jsonencode({ for name, value in local.job_variable_defaults : name => value if value != null }) : null
+  }
+
+  # prefect-aws reads one queue, whose name it wants; it watches nothing without.
+  prefect_environment = {
+    AWS_DEFAULT_REGION                                   = data.aws_region.current.id
+    PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_ENABLED        = tostring(var.enable_task_events)
+    PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME = one(module.events[*].queue_name)
+  }
 
   # The worker names a family prefect_<pool>_<deployment>, with a hyphen for what
   # ECS takes in no name; a wildcard stands for that here.

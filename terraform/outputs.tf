@@ -175,3 +175,27 @@ output "kms_key_arn" {
   description = "Customer managed KMS key of the stack; null when AWS's own keys are used"
   value       = local.kms_key_arn
 }
+
+################################################################################
+# Auto-scaling and monitoring
+################################################################################
+
+output "autoscaling_capacity" {
+  description = "Fewest and most worker tasks that auto-scaling may set; null without it. `max` is the cap, whatever the work"
+  value       = var.enable_autoscaling ? { min = module.autoscaling[0].min_capacity, max = module.autoscaling[0].max_capacity } : null
+}
+
+output "tick_task_definition_arn" {
+  description = "Task definition of the tick, with its revision; null without `scale_to_zero`"
+  value       = module.service.tick_task_definition_arn
+}
+
+output "dashboard_name" {
+  description = "CloudWatch dashboard; null without one"
+  value       = one(module.observability[*].dashboard_name)
+}
+
+output "sns_topic_arn" {
+  description = "SNS topic that alarms go to; null without alarms"
+  value       = one(module.observability[*].topic_arn)
+}

@@ -406,7 +406,7 @@ variable "memory" {
 }
 
 variable "cpu_architecture" {
-  description = "Processor of the worker task: `X86_64` or `ARM64`. The image must be built for it"
+  description = "Processor of the worker, the tick and, unless `flow_run_cpu_architecture` says otherwise, flow runs: `X86_64` or `ARM64`. The images must be built for it"
   type        = string
   default     = "X86_64"
   nullable    = false
@@ -663,9 +663,27 @@ variable "ecr_repository_arns" {
 }
 
 variable "iam_role_permissions_boundary" {
-  description = "Policy that bounds every created role"
+  description = "Policy that bounds every created role. Null means none; with `create_pipeline` the module then makes one, since the pipeline may change the roles' policies"
   type        = string
   default     = null
+
+  validation {
+    condition     = var.iam_role_permissions_boundary == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.iam_role_permissions_boundary))
+    error_message = "iam_role_permissions_boundary must be the ARN of a managed policy, such as arn:aws:iam::123456789012:policy/boundary."
+  }
+}
+
+variable "iam_role_boundary_statements" {
+  description = "Further statements of the permissions boundary that comes with `create_pipeline`: what flow runs need beyond `flow_run_iam_statements`, which stand in it already"
+  type = list(object({
+    sid       = optional(string)
+    effect    = optional(string, "Allow")
+    actions   = list(string)
+    resources = list(string)
+    condition = optional(map(map(list(string))), {})
+  }))
+  default  = []
+  nullable = false
 }
 
 ################################################################################
@@ -693,4 +711,277 @@ variable "kms_key_arn" {
     condition     = !(var.create_kms_key && var.kms_key_arn != null)
     error_message = "kms_key_arn names an existing key, create_kms_key makes one: give one of the two."
   }
+}
+
+################################################################################
+# Capacity and kind of worker
+################################################################################
+
+variable "worker" {
+  description = "Which worker `image` holds: `faber`, or `prefect` for Prefect's own, an image such as `prefecthq/prefect-aws` with Python and prefect-aws. Prefect's publishes no metrics: `scale_to_zero` and the alarms of the work pool need faber"
+  type        = string
+  default     = "faber"
+  nullable    = false
+
+  validation {
+    condition     = contains(["faber", "prefect"], var.worker)
+    error_message = "worker must be \"faber\" or \"prefect\"."
+  }
+}
+
+variable "capacity_provider_strategy" {
+  description = "Capacity providers of the worker's service and of the tick, `FARGATE` and `FARGATE_SPOT`. Empty means the launch type FARGATE; to change from or to empty makes the service anew"
+  type = list(object({
+    capacity_provider = string
+    weight            = optional(number, 1)
+    base              = optional(number, 0)
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for item in var.capacity_provider_strategy : contains(["FARGATE", "FARGATE_SPOT"], item.capacity_provider)])
+    error_message = "capacity_provider_strategy may name FARGATE and FARGATE_SPOT: the cluster has no others."
+  }
+
+  validation {
+    condition     = length([for item in var.capacity_provider_strategy : item if item.base > 0]) <= 1 && (length(var.capacity_provider_strategy) == 0 || anytrue([for item in var.capacity_provider_strategy : item.weight > 0]))
+    error_message = "In capacity_provider_strategy one item may have a base, and one must have a weight above 0."
+  }
+}
+
+variable "flow_run_capacity_provider_strategy" {
+  description = "Default capacity providers of flow runs, set in the work pool's template. Empty means the launch type FARGATE"
+  type = list(object({
+    capacity_provider = string
+    weight            = optional(number, 1)
+    base              = optional(number, 0)
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for item in var.flow_run_capacity_provider_strategy : contains(["FARGATE", "FARGATE_SPOT"], item.capacity_provider)])
+    error_message = "flow_run_capacity_provider_strategy may name FARGATE and FARGATE_SPOT: the cluster has no others."
+  }
+
+  validation {
+    condition     = length([for item in var.flow_run_capacity_provider_strategy : item if item.base > 0]) <= 1 && (length(var.flow_run_capacity_provider_strategy) == 0 || anytrue([for item in var.flow_run_capacity_provider_strategy : item.weight > 0]))
+    error_message = "In flow_run_capacity_provider_strategy one item may have a base, and one must have a weight above 0."
+  }
+}
+
+variable "flow_run_cpu_architecture" {
+  description = "Processor of flow runs: `X86_64` or `ARM64`, set in the work pool's template. Null means that of the worker, `cpu_architecture`"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.flow_run_cpu_architecture == null || contains(["X86_64", "ARM64"], coalesce(var.flow_run_cpu_architecture, "-"))
+    error_message = "flow_run_cpu_architecture must be \"X86_64\" or \"ARM64\"."
+  }
+}
+
+variable "enable_execute_command" {
+  description = "Whether ECS Exec may run commands in the worker's container. Off, since it makes the container's root file system writable and lets the worker's role open `ssmmessages` channels"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Auto-scaling
+################################################################################
+
+variable "enable_autoscaling" {
+  description = "Whether Application Auto Scaling sets the number of worker tasks; `desired_count` is then the number to begin with. To change it makes the service anew, under the same name"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "autoscaling_min_capacity" {
+  description = "Fewest worker tasks. 0 with `scale_to_zero`, whatever is given"
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.autoscaling_min_capacity >= 1 && floor(var.autoscaling_min_capacity) == var.autoscaling_min_capacity
+    error_message = "autoscaling_min_capacity must be a whole number, 1 or more: CPU, memory and backlog are not measured without a worker. For none, set scale_to_zero."
+  }
+}
+
+variable "autoscaling_max_capacity" {
+  description = "The cap: most worker tasks, whatever the work. Flow runs are not bounded by it but by the pool's concurrency limit and the account's launch rate"
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.autoscaling_max_capacity >= 1 && floor(var.autoscaling_max_capacity) == var.autoscaling_max_capacity
+    error_message = "autoscaling_max_capacity must be a whole number, 1 or more."
+  }
+
+  validation {
+    condition     = var.scale_to_zero || var.autoscaling_max_capacity >= var.autoscaling_min_capacity
+    error_message = "autoscaling_max_capacity must not be less than autoscaling_min_capacity."
+  }
+}
+
+variable "autoscaling_cpu_target" {
+  description = "Average CPU utilization of the workers to keep, in percent. Null means not to scale on it. Not used with `scale_to_zero`"
+  type        = number
+  default     = 70
+
+  validation {
+    condition     = var.autoscaling_cpu_target == null || try(var.autoscaling_cpu_target > 0 && var.autoscaling_cpu_target <= 100, false)
+    error_message = "autoscaling_cpu_target must be above 0 and at most 100 percent."
+  }
+}
+
+variable "autoscaling_memory_target" {
+  description = "Average memory utilization of the workers to keep, in percent. Null means not to scale on it. Not used with `scale_to_zero`"
+  type        = number
+  default     = 80
+
+  validation {
+    condition     = var.autoscaling_memory_target == null || try(var.autoscaling_memory_target > 0 && var.autoscaling_memory_target <= 100, false)
+    error_message = "autoscaling_memory_target must be above 0 and at most 100 percent."
+  }
+}
+
+variable "autoscaling_backlog_per_worker" {
+  description = "Due flow runs for each worker to keep. Null means not to scale on the backlog. 100 are five seconds' work: Fargate starts 20 tasks a second and account"
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.autoscaling_backlog_per_worker == null || try(var.autoscaling_backlog_per_worker >= 1, false)
+    error_message = "autoscaling_backlog_per_worker must be 1 or more."
+  }
+}
+
+variable "autoscaling_scheduled_actions" {
+  description = "Bounds of the number of worker tasks that a schedule sets, by a name of your choice: `schedule` is `cron(…)`, `rate(…)` or `at(…)`. They stay until the next action"
+  type = map(object({
+    schedule     = string
+    timezone     = optional(string, "UTC")
+    min_capacity = number
+    max_capacity = number
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for action in var.autoscaling_scheduled_actions : can(regex("^(cron|rate|at)\\(.+\\)$", action.schedule))])
+    error_message = "schedule of each of autoscaling_scheduled_actions must be cron(…), rate(…) or at(…)."
+  }
+
+  validation {
+    condition     = alltrue([for action in var.autoscaling_scheduled_actions : action.min_capacity >= 0 && action.max_capacity >= action.min_capacity])
+    error_message = "Each of autoscaling_scheduled_actions needs 0 <= min_capacity <= max_capacity."
+  }
+
+  validation {
+    condition     = var.scale_to_zero || alltrue([for action in var.autoscaling_scheduled_actions : action.min_capacity >= 1])
+    error_message = "min_capacity of autoscaling_scheduled_actions must be 1 or more without scale_to_zero: nothing would wake a worker again."
+  }
+}
+
+variable "scale_to_zero" {
+  description = "Whether no worker runs while the work pool has no work. `faber tick` then looks at the pool every `tick_interval_minutes`, and a due run starts a worker some three minutes later. Needs `enable_autoscaling`, faber as worker, and its metrics"
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.scale_to_zero || var.enable_autoscaling
+    error_message = "scale_to_zero needs enable_autoscaling = true."
+  }
+
+  validation {
+    condition     = !var.scale_to_zero || (var.worker == "faber" && var.metrics_transport != "none")
+    error_message = "scale_to_zero needs worker = \"faber\" and a metrics_transport other than \"none\": only faber's metrics tell when to start a worker."
+  }
+}
+
+variable "tick_interval_minutes" {
+  description = "Minutes between two ticks, with `scale_to_zero`. Fargate charges each for a whole minute: every minute costs as much as the smallest worker that runs on, every 5 a fifth of it"
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = contains(range(1, 61), var.tick_interval_minutes)
+    error_message = "tick_interval_minutes must be a whole number, 1 to 60."
+  }
+}
+
+################################################################################
+# Dashboard and alarms
+################################################################################
+
+variable "create_dashboard" {
+  description = "Whether to create a CloudWatch dashboard: runs by state, launch latency by phase, backlog, throttles, CPU and memory, queue"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "create_alarms" {
+  description = "Whether to create CloudWatch alarms that go to an SNS topic, each with a link to what to do"
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_emails" {
+  description = "E-mail addresses that the created topic tells of alarms. Each gets a mail first whose link it must follow"
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+$", email))])
+    error_message = "Each of alarm_emails must be an e-mail address."
+  }
+
+  validation {
+    condition     = length(var.alarm_emails) == 0 || var.alarm_topic_arn == null
+    error_message = "alarm_emails are subscribed to the created topic: they do not go with alarm_topic_arn."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "Existing SNS topic for the alarms. Null means to create one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "alarm_thresholds" {
+  description = "What has to be exceeded for an alarm: age of the oldest due run, failed launches in 5 minutes, age of the oldest task event, throttled calls in 5 minutes, CPU and memory in percent, Spot interruptions in an hour"
+  type = object({
+    late_seconds       = optional(number, 600)
+    launch_failures    = optional(number, 2)
+    event_age_seconds  = optional(number, 300)
+    throttles          = optional(number, 100)
+    cpu_percent        = optional(number, 85)
+    memory_percent     = optional(number, 85)
+    spot_interruptions = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "alarm_runbook_url" {
+  description = "Page that the alarms link to, with a heading for each: a copy of `docs/runbooks.md` where your team can read it"
+  type        = string
+  default     = "docs/runbooks.md"
+  nullable    = false
 }

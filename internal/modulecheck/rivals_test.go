@@ -144,8 +144,11 @@ func eventPattern(t *testing.T, cluster string) string {
 		t.Fatalf("modules/events has %d rules, want one", len(rules))
 	}
 	value, diags := rules[0].Body.Attributes["event_pattern"].Expr.Value(&hcl.EvalContext{
-		Variables: map[string]cty.Value{"var": cty.ObjectVal(map[string]cty.Value{"cluster_arn": cty.StringVal(cluster)})},
-		Functions: map[string]function.Function{"jsonencode": stdlib.JSONEncodeFunc},
+		Variables: map[string]cty.Value{"var": cty.ObjectVal(map[string]cty.Value{
+			"cluster_arn":    cty.StringVal(cluster),
+			"ignored_groups": cty.ListVal([]cty.Value{cty.StringVal("service:data-worker")}),
+		})},
+		Functions: map[string]function.Function{"jsonencode": stdlib.JSONEncodeFunc, "merge": stdlib.MergeFunc, "length": stdlib.LengthFunc},
 	})
 	if diags.HasErrors() {
 		t.Fatal(diags)

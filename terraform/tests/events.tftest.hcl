@@ -44,3 +44,22 @@ run "events" {
     error_message = "The rule sends to the queue."
   }
 }
+
+run "ignored_groups" {
+  command = plan
+
+  module {
+    source = "./modules/events"
+  }
+
+  variables {
+    name           = "data"
+    cluster_arn    = "arn:aws:ecs:eu-central-1:123456789012:cluster/data"
+    ignored_groups = ["family:data-tick"]
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.task_state.event_pattern).detail.group == [{ anything-but = ["family:data-tick"] }, { exists = false }]
+    error_message = "Only the events of the given groups are left out."
+  }
+}

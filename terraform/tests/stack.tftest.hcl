@@ -144,3 +144,86 @@ run "self_hosted_with_basic_auth" {
     error_message = "Flow runs get the auth string from the secret, and no key."
   }
 }
+
+run "scale_to_zero" {
+  command = apply
+
+  variables {
+    secret_value_ready       = true
+    enable_autoscaling       = true
+    scale_to_zero            = true
+    desired_count            = 0
+    cpu_architecture         = "ARM64"
+    alarm_topic_arn          = "arn:aws:sns:eu-central-1:123456789012:mine"
+    create_dashboard         = false
+    enable_task_events       = true
+    autoscaling_max_capacity = 5
+
+    capacity_provider_strategy          = [{ capacity_provider = "FARGATE_SPOT" }]
+    flow_run_capacity_provider_strategy = [{ capacity_provider = "FARGATE_SPOT", weight = 4 }, { capacity_provider = "FARGATE", weight = 1 }]
+  }
+
+  assert {
+    condition     = output.autoscaling_capacity == { min = 0, max = 5 } && output.tick_task_definition_arn != null && output.desired_count == 0
+    error_message = "No worker is started before there is work, and somebody looks."
+  }
+  assert {
+    condition     = output.sns_topic_arn == "arn:aws:sns:eu-central-1:123456789012:mine" && output.dashboard_name == null
+    error_message = "Alarms go to the given topic."
+  }
+  assert {
+    condition = jsondecode(output.base_job_template).variables.properties.capacity_provider_strategy.default == [
+      { base = 0, capacityProvider = "FARGATE_SPOT", weight = 4 },
+      { base = 0, capacityProvider = "FARGATE", weight = 1 },
+    ]
+    error_message = "Flow runs go to Spot by default, in RunTask's words."
+  }
+  assert {
+    condition     = jsondecode(output.base_job_template).job_configuration.task_definition.runtimePlatform == { cpuArchitecture = "ARM64", operatingSystemFamily = "LINUX" }
+    error_message = "One switch puts worker and flow runs on ARM64."
+  }
+}
+
+run "unfilled_secret_scales_nothing" {
+  command = apply
+
+  variables {
+    enable_autoscaling = true
+    desired_count      = 2
+  }
+
+  assert {
+    condition     = output.autoscaling_capacity == { min = 0, max = 0 } && output.desired_count == 0
+    error_message = "Auto-scaling starts no task that would fail to start."
+  }
+}
+
+run "flow_runs_on_another_processor" {
+  command = apply
+
+  variables {
+    cpu_architecture          = "ARM64"
+    flow_run_cpu_architecture = "X86_64"
+  }
+
+  assert {
+    condition     = !can(jsondecode(output.base_job_template).job_configuration.task_definition.runtimePlatform)
+    error_message = "Flow runs may stay where their images run."
+  }
+}
+
+run "prefects_own_worker" {
+  command = apply
+
+  variables {
+    worker             = "prefect"
+    image              = "prefecthq/prefect-aws:latest"
+    secret_value_ready = true
+    enable_autoscaling = true
+  }
+
+  assert {
+    condition     = output.desired_count == 1 && output.autoscaling_capacity == { min = 1, max = 3 } && output.dashboard_name == "data"
+    error_message = "Prefect's own worker runs on the same infrastructure."
+  }
+}

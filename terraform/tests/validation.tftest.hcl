@@ -417,3 +417,126 @@ run "unknown_insights" {
 
   expect_failures = [var.container_insights]
 }
+
+run "unknown_worker" {
+  command = plan
+
+  variables {
+    worker = "celery"
+  }
+
+  expect_failures = [var.worker]
+}
+
+run "unknown_capacity_provider" {
+  command = plan
+
+  variables {
+    capacity_provider_strategy = [{ capacity_provider = "EC2" }]
+  }
+
+  expect_failures = [var.capacity_provider_strategy]
+}
+
+run "strategy_without_weight" {
+  command = plan
+
+  variables {
+    flow_run_capacity_provider_strategy = [{ capacity_provider = "FARGATE", weight = 0 }]
+  }
+
+  expect_failures = [var.flow_run_capacity_provider_strategy]
+}
+
+run "no_worker_at_least" {
+  command = plan
+
+  variables {
+    autoscaling_min_capacity = 0
+  }
+
+  expect_failures = [var.autoscaling_min_capacity]
+}
+
+run "cap_below_the_least" {
+  command = plan
+
+  variables {
+    autoscaling_min_capacity = 4
+  }
+
+  expect_failures = [var.autoscaling_max_capacity]
+}
+
+run "cpu_target_above_100" {
+  command = plan
+
+  variables {
+    autoscaling_cpu_target = 101
+  }
+
+  expect_failures = [var.autoscaling_cpu_target]
+}
+
+run "schedule_without_form" {
+  command = plan
+
+  variables {
+    autoscaling_scheduled_actions = { morning = { schedule = "7 o'clock", min_capacity = 1, max_capacity = 2 } }
+  }
+
+  expect_failures = [var.autoscaling_scheduled_actions]
+}
+
+run "schedule_that_nobody_would_wake_from" {
+  command = plan
+
+  variables {
+    autoscaling_scheduled_actions = { night = { schedule = "cron(0 19 * * ? *)", min_capacity = 0, max_capacity = 0 } }
+  }
+
+  expect_failures = [var.autoscaling_scheduled_actions]
+}
+
+run "scale_to_zero_without_autoscaling" {
+  command = plan
+
+  variables {
+    scale_to_zero = true
+  }
+
+  expect_failures = [var.scale_to_zero]
+}
+
+run "scale_to_zero_without_metrics" {
+  command = plan
+
+  variables {
+    enable_autoscaling = true
+    scale_to_zero      = true
+    metrics_transport  = "none"
+  }
+
+  expect_failures = [var.scale_to_zero]
+}
+
+run "tick_every_hour_and_a_half" {
+  command = plan
+
+  variables {
+    tick_interval_minutes = 90
+  }
+
+  expect_failures = [var.tick_interval_minutes]
+}
+
+run "emails_for_a_topic_of_others" {
+  command = plan
+
+  variables {
+    alarm_emails    = ["ops@example.com"]
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:123456789012:mine"
+  }
+
+  expect_failures = [var.alarm_emails]
+}

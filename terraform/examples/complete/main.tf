@@ -28,6 +28,22 @@ module "faber" {
   flow_run_cpu    = 512
   flow_run_memory = 1024
 
+  container_insights = "enabled"
+
+  # More workers on CPU, memory and backlog; two at least in working hours, so
+  # that one that is being replaced is not missed.
+  enable_autoscaling       = var.enable_autoscaling
+  autoscaling_min_capacity = 1
+  autoscaling_max_capacity = 3
+  autoscaling_scheduled_actions = var.enable_autoscaling ? {
+    morning = { schedule = "cron(0 7 ? * MON-FRI *)", timezone = var.timezone, min_capacity = 2, max_capacity = 6 }
+    evening = { schedule = "cron(0 19 ? * MON-FRI *)", timezone = var.timezone, min_capacity = 1, max_capacity = 3 }
+  } : {}
+
+  alarm_emails      = var.alarm_emails
+  alarm_thresholds  = var.alarm_thresholds
+  alarm_runbook_url = var.alarm_runbook_url
+
   # What the flows themselves may do; the worker's own role stays out of it.
   flow_run_iam_statements = [for arn in [var.data_bucket_arn] : {
     sid       = "Data"

@@ -122,3 +122,23 @@ output "base_job_template" {
   description = "Base job template of the work pool as JSON, with every default pointing at this stack"
   value       = module.faber.base_job_template
 }
+
+output "autoscaling_capacity" {
+  description = "Fewest and most worker tasks that auto-scaling may set; null without it"
+  value       = module.faber.autoscaling_capacity
+}
+
+output "tick_task_definition_arn" {
+  description = "Task definition of the tick; null without scale to zero"
+  value       = module.faber.tick_task_definition_arn
+}
+
+output "dashboard_name" {
+  description = "CloudWatch dashboard"
+  value       = module.faber.dashboard_name
+}
+
+output "sns_topic_arn" {
+  description = "SNS topic that alarms go to"
+  value       = module.faber.sns_topic_arn
+}

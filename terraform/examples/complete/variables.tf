@@ -20,7 +20,7 @@ variable "image" {
 }
 
 variable "desired_count" {
-  description = "Number of worker tasks"
+  description = "Number of worker tasks; with auto-scaling, the number to begin with"
   type        = number
   default     = 1
 }
@@ -83,6 +83,44 @@ variable "tags" {
   description = "Tags added to every resource"
   type        = map(string)
   default     = {}
+}
+
+variable "enable_autoscaling" {
+  description = "Whether auto-scaling sets the number of worker tasks"
+  type        = bool
+  default     = true
+}
+
+variable "timezone" {
+  description = "Time zone of the working hours"
+  type        = string
+  default     = "UTC"
+}
+
+variable "alarm_emails" {
+  description = "E-mail addresses that are told of alarms"
+  type        = set(string)
+  default     = []
+}
+
+variable "alarm_thresholds" {
+  description = "Thresholds of the alarms that should not be the usual ones"
+  type = object({
+    late_seconds       = optional(number)
+    launch_failures    = optional(number)
+    event_age_seconds  = optional(number)
+    throttles          = optional(number)
+    cpu_percent        = optional(number)
+    memory_percent     = optional(number)
+    spot_interruptions = optional(number)
+  })
+  default = {}
+}
+
+variable "alarm_runbook_url" {
+  description = "Where your team reads the runbooks, a copy of `docs/runbooks.md`"
+  type        = string
+  default     = "docs/runbooks.md"
 }
 
 variable "check_secret_keys" {

@@ -46,6 +46,10 @@ module "faber" {
   flow_run_environment = var.flow_run_environment
 
   log_retention_in_days = 1
+
+  # Nobody looks at an emulator's dashboard, and nobody is to be told.
+  create_dashboard = false
+  create_alarms    = false
 }
 
 # Asks, at each plan, if the secret has the keys that the task definition names.

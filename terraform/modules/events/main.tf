@@ -9,7 +9,12 @@ resource "aws_cloudwatch_event_rule" "task_state" {
   event_pattern = jsonencode({
     source      = ["aws.ecs"]
     detail-type = ["ECS Task State Change"]
-    detail      = { clusterArn = [var.cluster_arn] }
+    # The workers' own tasks and the tick's end like all others, and no worker
+    # wants to hear of them: with scale_to_zero nobody would be there to read it.
+    detail = merge(
+      { clusterArn = [var.cluster_arn] },
+      { for key, groups in { group = var.ignored_groups } : key => [{ anything-but = groups }, { exists = false }] if length(groups) > 0 },
+    )
   })
 
   tags = var.tags

@@ -14,6 +14,12 @@ variable "cluster_arn" {
   type        = string
 }
 
+variable "ignored_groups" {
+  description = "Task groups whose events are left out: `service:<name>` or `family:<name>`"
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "Customer managed KMS key of the queues. Null means the key that AWS manages"
   type        = string

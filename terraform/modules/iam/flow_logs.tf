@@ -17,8 +17,9 @@ locals {
         Sid    = "FindLogGroup"
         Effect = "Allow"
         Action = "logs:DescribeLogGroups"
-        # Wildcard: a call that lists is authorised on all log groups that it could list.
-        Resource = "arn:${local.partition}:logs:${local.in_region}:log-group:*"
+        # Wildcard: CloudWatch Logs authorises the action on no resource
+        # (docs.aws.amazon.com/service-authorization/latest/reference/list_logs.html).
+        Resource = "*"
       },
     ]
   }

@@ -36,7 +36,7 @@ locals {
   schedule_group_arn     = "arn:${local.partition}:scheduler:${local.in_region}:schedule-group/${var.schedule_group_name}"
   event_rule_prefix_arn  = "arn:${local.partition}:events:${local.in_region}:rule/${var.name}-"
   flow_log_any_arn       = "arn:${local.partition}:ec2:${local.in_region}:vpc-flow-log/*"
-  permissions_boundary   = var.permissions_boundary
+  permissions_boundary   = local.create_boundary ? aws_iam_policy.boundary[0].arn : var.permissions_boundary
   service_account_equals = { "aws:SourceAccount" = local.account_id }
 
   # Who may take which role. A service principal alone would let the service use

@@ -58,7 +58,7 @@ output "codebuild_apply_role_arn" {
   description = "Role of the build that applies, known once it has its rights; null when there is none"
   value       = local.codebuild_apply_role_arn
 
-  depends_on = [aws_iam_role_policy.codebuild_apply]
+  depends_on = [aws_iam_role_policy.codebuild_apply, aws_iam_role_policy_attachment.codebuild_apply_network]
 }
 
 output "event_trigger_role_arn" {

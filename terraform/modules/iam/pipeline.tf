@@ -5,6 +5,13 @@
 locals {
   artifact_objects = [for arn in [var.artifact_bucket_arn] : "${arn}/*" if arn != null]
 
+  artifact_bucket_statement = {
+    Sid      = "ArtifactBucket"
+    Effect   = "Allow"
+    Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetBucketVersioning"]
+    Resource = compact([var.artifact_bucket_arn])
+  }
+
   # Artefacts and state may lie under keys of their own; the same statement reads
   # and writes them for pipeline and builds.
   bucket_kms_key_arns = distinct(compact([var.kms_key_arn, var.state_kms_key_arn]))
@@ -29,12 +36,7 @@ locals {
           # Wildcard: artefacts get random names; the bucket holds nothing else.
           Resource = local.artifact_objects
         },
-        {
-          Sid      = "ArtifactBucket"
-          Effect   = "Allow"
-          Action   = ["s3:GetBucketLocation", "s3:GetBucketVersioning"]
-          Resource = var.artifact_bucket_arn
-        },
+        local.artifact_bucket_statement,
         {
           Sid      = "Builds"
           Effect   = "Allow"
@@ -96,132 +98,6 @@ resource "aws_iam_role_policy" "codepipeline" {
   name   = "run-pipeline"
   role   = aws_iam_role.codepipeline[0].id
   policy = jsonencode(local.codepipeline_policy)
-}
-
-################################################################################
-# Builds: what planning and applying have in common
-################################################################################
-
-locals {
-  codebuild_log_group_arns = coalesce(var.codebuild_log_group_arns, [
-    for project in concat(local.plan_project_names, [local.apply_project_name]) : "arn:${local.partition}:logs:${local.in_region}:log-group:/aws/codebuild/${project}"
-  ])
-
-  build_statements = concat(
-    [
-      {
-        Sid    = "BuildLogs"
-        Effect = "Allow"
-        Action = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        # Wildcard: each build has a stream of its own.
-        Resource = [for arn in local.codebuild_log_group_arns : "${trimsuffix(arn, ":*")}:log-stream:*"]
-      },
-      {
-        Sid    = "Artifacts"
-        Effect = "Allow"
-        Action = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
-        # Wildcard: artefacts get random names; the bucket holds nothing else.
-        Resource = local.artifact_objects
-      },
-      {
-        Sid    = "StateLock"
-        Effect = "Allow"
-        Action = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-        # The lock is an object beside the state
-        # (developer.hashicorp.com/terraform/language/backend/s3, use_lockfile).
-        Resource = [for arn in [var.state_bucket_arn] : "${arn}/${local.state_key}.tflock" if arn != null]
-      },
-      {
-        Sid      = "StateBucket"
-        Effect   = "Allow"
-        Action   = ["s3:GetBucketVersioning", "s3:ListBucket"]
-        Resource = compact([var.state_bucket_arn])
-      },
-    ],
-    local.bucket_key_statements,
-  )
-  state_key = coalesce(var.state_key, "${var.name}/terraform.tfstate")
-  state_arn = [for arn in [var.state_bucket_arn] : "${arn}/${local.state_key}" if arn != null]
-}
-
-################################################################################
-# Plan role: reads everything that the stack has, changes nothing but the lock
-################################################################################
-
-locals {
-  codebuild_plan_policy = {
-    Version = "2012-10-17"
-    Statement = concat(
-      local.build_statements,
-      [
-        {
-          Sid      = "ReadState"
-          Effect   = "Allow"
-          Action   = "s3:GetObject"
-          Resource = local.state_arn
-        },
-      ],
-    )
-  }
-}
-
-resource "aws_iam_role" "codebuild_plan" {
-  count = var.create_codebuild_plan_role ? 1 : 0
-
-  name_prefix          = "${var.name}-build-plan-"
-  description          = "Builds that validate, plan and look for drift in ${var.name}: reads only"
-  assume_role_policy   = jsonencode(local.trust_policies["codebuild_plan"])
-  permissions_boundary = local.permissions_boundary
-
-  tags = var.tags
-}
-
-resource "aws_iam_role_policy" "codebuild_plan" {
-  count = var.create_codebuild_plan_role ? 1 : 0
-
-  name   = "plan"
-  role   = aws_iam_role.codebuild_plan[0].id
-  policy = jsonencode(local.codebuild_plan_policy)
-}
-
-################################################################################
-# Apply role: changes the stack, within the boundary and the stack's names
-################################################################################
-
-locals {
-  codebuild_apply_policy = {
-    Version = "2012-10-17"
-    Statement = concat(
-      local.build_statements,
-      [
-        {
-          Sid      = "WriteState"
-          Effect   = "Allow"
-          Action   = ["s3:GetObject", "s3:PutObject"]
-          Resource = local.state_arn
-        },
-      ],
-    )
-  }
-}
-
-resource "aws_iam_role" "codebuild_apply" {
-  count = var.create_codebuild_apply_role ? 1 : 0
-
-  name_prefix          = "${var.name}-build-apply-"
-  description          = "The build that applies approved plans of ${var.name}"
-  assume_role_policy   = jsonencode(local.trust_policies["codebuild_apply"])
-  permissions_boundary = local.permissions_boundary
-
-  tags = var.tags
-}
-
-resource "aws_iam_role_policy" "codebuild_apply" {
-  count = var.create_codebuild_apply_role ? 1 : 0
-
-  name   = "apply"
-  role   = aws_iam_role.codebuild_apply[0].id
-  policy = jsonencode(local.codebuild_apply_policy)
 }
 
 ################################################################################

@@ -3,18 +3,18 @@
 ################################################################################
 
 locals {
+  metrics_statement = {
+    Sid    = "Metrics"
+    Effect = "Allow"
+    Action = "cloudwatch:PutMetricData"
+    # Wildcard: metrics are no resources. The condition holds it to the namespace.
+    Resource  = "*"
+    Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
+  }
+
   tick_policy = {
-    Version = "2012-10-17"
-    Statement = [
-      {
-        Sid    = "Metrics"
-        Effect = "Allow"
-        Action = "cloudwatch:PutMetricData"
-        # Wildcard: the action knows no resources. The condition holds it to the namespace.
-        Resource  = "*"
-        Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
-      },
-    ]
+    Version   = "2012-10-17"
+    Statement = [local.metrics_statement]
   }
 
   scheduler_policy = {

@@ -301,12 +301,6 @@ variable "drift_project_name" {
   default     = null
 }
 
-variable "codebuild_log_group_arns" {
-  description = "Log groups of the builds. Null means `/aws/codebuild/<project>` of each project"
-  type        = list(string)
-  default     = null
-}
-
 variable "artifact_bucket_arn" {
   description = "Bucket of the pipeline's artefacts. Needed with the roles of pipeline and builds"
   type        = string

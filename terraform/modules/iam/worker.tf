@@ -5,6 +5,10 @@
 locals {
   in_cluster = { ArnEquals = { "ecs:cluster" = var.cluster_arn } }
 
+  # With and without a revision: which of the two ECS looks at while it registers
+  # a definition, AWS does not say.
+  worker_definition_arns = flatten([for family in var.task_families : ["${local.ecs_arn}:task-definition/${family}", "${local.ecs_arn}:task-definition/${family}:*"]])
+
   worker_policy = {
     Version = "2012-10-17"
     Statement = concat(
@@ -35,11 +39,19 @@ locals {
           Condition = local.in_cluster
         },
         {
+          Sid    = "RegisterTaskDefinitions"
+          Effect = "Allow"
+          Action = "ecs:RegisterTaskDefinition"
+          # Wildcard: ECS numbers the revision only when it registers it. What a
+          # definition can do is bounded by RunTasks and PassRoles.
+          Resource = local.worker_definition_arns
+        },
+        {
           Sid    = "TaskDefinitions"
           Effect = "Allow"
-          Action = ["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition"]
-          # Wildcard: ECS authorises these on no resource. What a registered
-          # definition can do is bounded by RunTasks and PassRoles.
+          Action = ["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"]
+          # Wildcard: ECS authorises these on no resource
+          # (docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html).
           Resource = "*"
         },
         {
@@ -48,7 +60,7 @@ locals {
           Action = "ecs:TagResource"
           # Wildcard: neither tasks nor revisions exist before they are tagged.
           # The condition rules out tagging anything later.
-          Resource  = concat(["${local.ecs_arn}:task/${var.cluster_name}/*"], [for family in var.task_families : "${local.ecs_arn}:task-definition/${family}:*"])
+          Resource  = concat(["${local.ecs_arn}:task/${var.cluster_name}/*"], local.worker_definition_arns)
           Condition = { StringEquals = { "ecs:CreateAction" = ["RunTask", "RegisterTaskDefinition"] } }
         },
         {
@@ -79,6 +91,39 @@ locals {
         Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
         Resource = arn
       } if arn != null],
+      # An encrypted queue hands out messages to those only who may use its key.
+      [for arn in [var.kms_key_arn] : {
+        Sid       = "TaskEventsKey"
+        Effect    = "Allow"
+        Action    = "kms:Decrypt"
+        Resource  = arn
+        Condition = { StringEquals = { "kms:EncryptionContext:aws:sqs:arn" = var.events_queue_arn } }
+      } if arn != null && var.events_queue_arn != null],
+      # The one secret, read again when Prefect refuses the key that the task was started with.
+      [for arn in [var.secret_arn] : {
+        Sid      = "PrefectCredentials"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = arn
+      } if arn != null && var.worker_reads_secret],
+      [for arn in [var.secret_kms_key_arn] : {
+        Sid       = "PrefectCredentialsKey"
+        Effect    = "Allow"
+        Action    = "kms:Decrypt"
+        Resource  = arn
+        Condition = { StringEquals = { "kms:EncryptionContext:SecretARN" = var.secret_arn } }
+      } if arn != null && var.worker_reads_secret],
+      var.metrics_transport == "put_metric_data" ? [local.metrics_statement] : [],
+      var.enable_execute_command ? [
+        {
+          Sid    = "ExecuteCommand"
+          Effect = "Allow"
+          Action = ["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]
+          # Wildcard: the service knows no resources
+          # (docs.aws.amazon.com/service-authorization/latest/reference/list_ssmmessages.html).
+          Resource = "*"
+        },
+      ] : [],
     )
   }
 }

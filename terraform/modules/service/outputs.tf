@@ -1,16 +1,16 @@
 output "name" {
   description = "Name of the service"
-  value       = aws_ecs_service.this.name
+  value       = local.service.name
 }
 
 output "arn" {
   description = "ARN of the service"
-  value       = aws_ecs_service.this.id
+  value       = local.service.id
 }
 
 output "desired_count" {
   description = "Number of worker tasks asked for"
-  value       = aws_ecs_service.this.desired_count
+  value       = local.service.desired_count
 }
 
 output "task_definition_arn" {
@@ -21,4 +21,9 @@ output "task_definition_arn" {
 output "task_definition_family" {
   description = "Family of the task definition"
   value       = aws_ecs_task_definition.this.family
+}
+
+output "tick_task_definition_arn" {
+  description = "Task definition of the tick with its revision; null without one"
+  value       = one(aws_ecs_task_definition.tick[*].arn)
 }

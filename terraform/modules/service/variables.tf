@@ -63,9 +63,55 @@ variable "cpu_architecture" {
 }
 
 variable "desired_count" {
-  description = "Number of worker tasks"
+  description = "Number of worker tasks; with `autoscaled`, the number to begin with"
   type        = number
   default     = 1
+}
+
+variable "autoscaled" {
+  description = "Whether something else than Terraform sets the number of tasks once the service exists. Changing it makes the service anew, under the same name"
+  type        = bool
+  default     = false
+}
+
+variable "capacity_provider_strategy" {
+  description = "Capacity providers of the service. Empty means the launch type FARGATE"
+  type = list(object({
+    capacity_provider = string
+    weight            = optional(number, 1)
+    base              = optional(number, 0)
+  }))
+  default = []
+}
+
+variable "enable_execute_command" {
+  description = "Whether ECS Exec may run commands in the worker's container. Its root file system is then writable"
+  type        = bool
+  default     = false
+}
+
+variable "worker" {
+  description = "Which worker the image holds: `faber`, or `prefect` for Prefect's own"
+  type        = string
+  default     = "faber"
+}
+
+variable "work_pool_name" {
+  description = "Work pool, for the command of Prefect's own worker. faber's is told by its environment"
+  type        = string
+  default     = ""
+}
+
+variable "create_tick" {
+  description = "Whether to create the task definition of the tick, which tells the pool's backlog while no worker runs"
+  type        = bool
+  default     = false
+}
+
+variable "tick_role_arn" {
+  description = "Role of the tick"
+  type        = string
+  default     = null
 }
 
 variable "environment" {
