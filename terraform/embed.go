@@ -6,5 +6,5 @@ import "embed"
 
 // Module is the whole module: the root, its submodules and the examples.
 //
-//go:embed *.tf *.json README.md modules/*/*.tf modules/*/README.md examples/*/*.tf examples/*/README.md
+//go:embed *.tf *.json README.md modules/*/*.tf modules/*/README.md examples/*/*.tf examples/*/README.md examples/github-actions/workflows/*.yml pipeline/*.sh pipeline/*.jq
 var Module embed.FS

@@ -175,6 +175,9 @@ module "iam" {
   events_queue_arn       = one(module.events[*].queue_arn)
   enable_execute_command = var.enable_execute_command
 
+  # Prefect's own worker keeps the key that it was started with.
+  worker_reads_secret = var.worker == "faber"
+
   ecr_repository_arns       = var.ecr_repository_arns
   additional_pass_role_arns = var.additional_pass_role_arns
   flow_run_iam_statements   = var.flow_run_iam_statements
@@ -199,10 +202,20 @@ module "iam" {
   flow_logs_role_arn      = var.flow_logs_role_arn
   flow_logs_log_group_arn = module.network.flow_logs_log_group_arn
 
-  create_codepipeline_role    = false
-  create_codebuild_plan_role  = false
-  create_codebuild_apply_role = false
-  create_event_trigger_role   = false
+  create_codepipeline_role    = var.create_pipeline
+  create_codebuild_plan_role  = var.create_pipeline
+  create_codebuild_apply_role = var.create_pipeline
+  create_event_trigger_role   = var.create_pipeline
+
+  # By index: module.pipeline[*] would mean the whole pipeline, which needs the roles first.
+  artifact_bucket_arn = var.create_pipeline ? module.pipeline[0].artifact_bucket_arn : null
+  connection_arn      = var.create_pipeline ? module.pipeline[0].connection_arn : null
+  source_bucket_arn   = var.create_pipeline ? module.pipeline[0].source_bucket_arn : null
+  source_object_key   = try(var.pipeline_source.key, null)
+  approval_topic_arn  = var.create_pipeline ? local.approval_topic_arn : null
+  state_bucket_arn    = var.create_pipeline ? module.pipeline[0].state_bucket_arn : null
+  state_key           = var.pipeline_state_key
+  state_kms_key_arn   = var.pipeline_state_kms_key_arn
 }
 
 module "service" {
@@ -348,4 +361,80 @@ locals {
   # The worker names a family prefect_<pool>_<deployment>, with a hyphen for what
   # ECS takes in no name; a wildcard stands for that here.
   task_families = coalesce(var.flow_run_task_families, ["prefect_${replace(var.work_pool_name, "/[^a-zA-Z0-9_-]+/", "*")}_*"])
+}
+
+module "ecr" {
+  source = "./modules/ecr"
+  count  = var.create_ecr ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+
+  kms_key_arn   = local.kms_key_arn
+  repositories  = var.ecr_repositories
+  untagged_days = var.ecr_untagged_days
+  keep_images   = var.ecr_keep_images
+  force_delete  = var.ecr_force_delete
+}
+
+module "budget" {
+  source = "./modules/budget"
+  count  = var.budget_limit_usd != null ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+
+  limit_usd                    = var.budget_limit_usd
+  tag_value                    = var.name
+  activate_cost_allocation_tag = var.activate_cost_allocation_tag
+  actual_thresholds            = var.budget_actual_thresholds
+  forecast_thresholds          = var.budget_forecast_thresholds
+  emails                       = var.budget_emails
+  sns_topic_arns               = compact([var.budget_topic_arn])
+}
+
+module "pipeline" {
+  source = "./modules/pipeline"
+  count  = var.create_pipeline ? 1 : 0
+
+  name = var.name
+  tags = local.tags
+
+  kms_key_arn           = local.kms_key_arn
+  log_retention_in_days = var.log_retention_in_days
+
+  pipeline_source          = var.pipeline_source
+  connection_arn           = var.connection_arn
+  connection_provider_type = var.connection_provider_type
+  terraform_directory      = var.pipeline_terraform_directory
+  scripts_directory        = var.pipeline_scripts_directory
+
+  codepipeline_role_arn    = module.iam.codepipeline_role_arn
+  codebuild_plan_role_arn  = module.iam.codebuild_plan_role_arn
+  codebuild_apply_role_arn = module.iam.codebuild_apply_role_arn
+  event_trigger_role_arn   = module.iam.event_trigger_role_arn
+
+  state_bucket      = var.pipeline_state_bucket
+  state_key         = var.pipeline_state_key
+  state_region      = var.pipeline_state_region
+  state_kms_key_arn = var.pipeline_state_kms_key_arn
+
+  terraform_version  = var.pipeline_terraform_version
+  terraform_sha256   = var.pipeline_terraform_sha256
+  build_environment  = var.pipeline_build_environment
+  build_architecture = var.pipeline_build_architecture
+  build_image        = var.pipeline_build_image
+
+  approval_topic_arn       = local.approval_topic_arn
+  approval_timeout_minutes = var.pipeline_approval_timeout_minutes
+  drift_schedule           = var.pipeline_drift_schedule
+  drift_alarm_actions      = local.drift_topic_arn[*]
+}
+
+locals {
+  # By index, as above. What is null does not go through coalesce, which takes no
+  # list of nulls alone.
+  alarm_topic_arn    = var.create_dashboard || var.create_alarms ? module.observability[0].topic_arn : null
+  approval_topic_arn = var.pipeline_approval_topic_arn != null ? var.pipeline_approval_topic_arn : local.alarm_topic_arn
+  drift_topic_arn    = var.pipeline_drift_topic_arn != null ? var.pipeline_drift_topic_arn : local.alarm_topic_arn
 }

@@ -199,3 +199,27 @@ output "sns_topic_arn" {
   description = "SNS topic that alarms go to; null without alarms"
   value       = one(module.observability[*].topic_arn)
 }
+
+################################################################################
+# Images, budget, pipeline
+################################################################################
+
+output "ecr_repository_urls" {
+  description = "Addresses of the created ECR repositories by their name; empty without"
+  value       = var.create_ecr ? module.ecr[0].repository_urls : {}
+}
+
+output "budget_scope" {
+  description = "What the budget counts: `stack` (what carries the tag) or `account`; null without a budget"
+  value       = one(module.budget[*].scope)
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = one(module.pipeline[*].pipeline_name)
+}
+
+output "connection_status" {
+  description = "State of the connection that was created for the pipeline: while it is PENDING, somebody has to complete it in the console. Null when none was created"
+  value       = one(module.pipeline[*].connection_status)
+}

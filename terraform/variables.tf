@@ -985,3 +985,328 @@ variable "alarm_runbook_url" {
   default     = "docs/runbooks.md"
   nullable    = false
 }
+
+################################################################################
+# Images
+################################################################################
+
+variable "create_ecr" {
+  description = "Whether to create ECR repositories for the worker's and the flow runs' images"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "ecr_repositories" {
+  description = "Repositories to create, each named `<name>/<this>`"
+  type        = set(string)
+  default     = ["worker", "flows"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.ecr_repositories : can(regex("^[a-z0-9]+([._/-][a-z0-9]+)*$", name))])
+    error_message = "Each of ecr_repositories must be lower-case letters and digits, with single . _ - or / between them."
+  }
+}
+
+variable "ecr_untagged_days" {
+  description = "Days after which an untagged image goes"
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.ecr_untagged_days >= 1 && floor(var.ecr_untagged_days) == var.ecr_untagged_days
+    error_message = "ecr_untagged_days must be a whole number, 1 or more."
+  }
+}
+
+variable "ecr_keep_images" {
+  description = "Number of images that each repository keeps, the newest first. What runs must be among them: a task whose image is gone cannot start again"
+  type        = number
+  default     = 50
+  nullable    = false
+
+  validation {
+    condition     = var.ecr_keep_images >= 1 && floor(var.ecr_keep_images) == var.ecr_keep_images
+    error_message = "ecr_keep_images must be a whole number, 1 or more."
+  }
+}
+
+variable "ecr_force_delete" {
+  description = "Whether a destroy takes the images along. Off, so that it stops at a repository with images in it"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Budget
+################################################################################
+
+variable "budget_limit_usd" {
+  description = "US dollars a month, for a budget that warns; it stops nothing. Null means no budget"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.budget_limit_usd == null || coalesce(var.budget_limit_usd, 1) > 0
+    error_message = "budget_limit_usd must be more than 0."
+  }
+}
+
+variable "budget_emails" {
+  description = "Who is warned by e-mail, at most 10 addresses"
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for email in var.budget_emails : can(regex("^[^@ ]+@[^@ ]+$", email))]) && length(var.budget_emails) <= 10
+    error_message = "budget_emails must be e-mail addresses, and at most 10: AWS takes no more for one threshold."
+  }
+
+  validation {
+    condition     = var.budget_limit_usd == null || length(var.budget_emails) > 0 || var.budget_topic_arn != null
+    error_message = "A budget needs somebody to warn: give budget_emails or budget_topic_arn."
+  }
+}
+
+variable "budget_topic_arn" {
+  description = "SNS topic that is warned. Its policy must let `budgets.amazonaws.com` publish"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.budget_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.budget_topic_arn))
+    error_message = "budget_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "budget_actual_thresholds" {
+  description = "Percentages of the limit at which a warning is sent about what was spent"
+  type        = list(number)
+  default     = [80, 100]
+  nullable    = false
+}
+
+variable "budget_forecast_thresholds" {
+  description = "Percentages of the limit at which a warning is sent about what the month will probably cost"
+  type        = list(number)
+  default     = [100]
+  nullable    = false
+
+  validation {
+    condition     = length(var.budget_actual_thresholds) + length(var.budget_forecast_thresholds) <= 5
+    error_message = "budget_actual_thresholds and budget_forecast_thresholds may have 5 items together: AWS takes no more with a new budget."
+  }
+}
+
+variable "activate_cost_allocation_tag" {
+  description = "Whether to activate the tag `faber:stack` for billing and to have the budget count this stack alone. Needs the account that pays, and the tag has to have been on a bill before: turn it on a day after the first apply. Until then the budget counts the whole account"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+################################################################################
+# Pipeline
+################################################################################
+
+variable "create_pipeline" {
+  description = "Whether to create a pipeline that plans this configuration on each change, asks for approval and applies that very plan. It never holds the Prefect credentials: it needs `manage_secret_value = false`"
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "pipeline_source" {
+  description = "Where the pipeline gets the configuration: `repository` (`owner/name`) and `branch`, through a connection; or `bucket` and `key` of a zip archive in a versioned bucket that sends its events to EventBridge"
+  type = object({
+    repository = optional(string)
+    branch     = optional(string, "main")
+    bucket     = optional(string)
+    key        = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = !var.create_pipeline || var.pipeline_source != null
+    error_message = "create_pipeline needs pipeline_source: where the configuration comes from."
+  }
+
+  validation {
+    condition = var.pipeline_source == null || (
+      try(var.pipeline_source.repository, null) != null
+      ? try(var.pipeline_source.bucket, null) == null && can(regex("^[^/ ]+(/[^/ ]+)+$", var.pipeline_source.repository))
+      : try(var.pipeline_source.bucket, null) != null && try(var.pipeline_source.key, null) != null
+    )
+    error_message = "pipeline_source must name either a repository (\"owner/name\"), or a bucket and a key."
+  }
+}
+
+variable "connection_arn" {
+  description = "Existing CodeConnections connection to the repository. Null makes one, which stays PENDING until somebody completes it in the console"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.connection_arn == null || can(regex("^arn:aws[a-z-]*:code(star-)?connections:[a-z0-9-]+:[0-9]{12}:connection/.+$", var.connection_arn))
+    error_message = "connection_arn must be the ARN of a connection (arn:aws:codeconnections:…:connection/…)."
+  }
+}
+
+variable "connection_provider_type" {
+  description = "Where the repository of a created connection is: `GitHub`, `GitLab` or `Bitbucket`"
+  type        = string
+  default     = "GitHub"
+  nullable    = false
+
+  validation {
+    condition     = contains(["GitHub", "GitLab", "Bitbucket"], var.connection_provider_type)
+    error_message = "connection_provider_type must be \"GitHub\", \"GitLab\" or \"Bitbucket\". A host of your own needs a connection of your own: connection_arn."
+  }
+}
+
+variable "pipeline_terraform_directory" {
+  description = "Directory of the root module within the source"
+  type        = string
+  default     = "."
+  nullable    = false
+}
+
+variable "pipeline_scripts_directory" {
+  description = "Directory within the source with this module's `pipeline/validate.sh`, `plan.sh` and `apply.sh`"
+  type        = string
+  default     = "pipeline"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.pipeline_scripts_directory))
+    error_message = "pipeline_scripts_directory may hold letters, digits and . _ / -: it becomes part of a shell command."
+  }
+}
+
+variable "pipeline_state_bucket" {
+  description = "Bucket with the Terraform state of this configuration, as `modules/state-backend` makes it"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = !var.create_pipeline || (var.pipeline_state_bucket != null && var.pipeline_state_key != null)
+    error_message = "create_pipeline needs pipeline_state_bucket and pipeline_state_key: builds have no disk that lasts."
+  }
+}
+
+variable "pipeline_state_key" {
+  description = "Object in that bucket"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_state_region" {
+  description = "Region of that bucket. Null means this one"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_state_kms_key_arn" {
+  description = "Customer managed KMS key of that bucket. Null means none"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_terraform_version" {
+  description = "Terraform that the builds download. Null means the one that the scripts pin"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_terraform_version == null || try(length(compact([var.pipeline_terraform_sha256.amd64, var.pipeline_terraform_sha256.arm64])) > 0, false)
+    error_message = "pipeline_terraform_version needs pipeline_terraform_sha256, from that version's SHA256SUMS: nothing is run that was not compared."
+  }
+}
+
+variable "pipeline_terraform_sha256" {
+  description = "SHA-256 sums of that version's `linux_amd64` and `linux_arm64` archives"
+  type = object({
+    amd64 = optional(string)
+    arm64 = optional(string)
+  })
+  default = null
+}
+
+variable "pipeline_build_environment" {
+  description = "Further environment variables of the builds, such as `TF_VAR_image`. They are shown in the console: no credentials"
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setintersection(keys(var.pipeline_build_environment), ["TF_VAR_prefect_credentials", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"])) == 0
+    error_message = "pipeline_build_environment must hold no credentials for Prefect: the pipeline works without."
+  }
+}
+
+variable "pipeline_build_architecture" {
+  description = "Processor of the builds: `X86_64` or `ARM64`"
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.pipeline_build_architecture)
+    error_message = "pipeline_build_architecture must be \"X86_64\" or \"ARM64\"."
+  }
+}
+
+variable "pipeline_build_image" {
+  description = "Image of the builds, with sh, curl, jq, tar and unzip. Null means Amazon Linux 2023 as CodeBuild brings it"
+  type        = string
+  default     = null
+}
+
+variable "pipeline_approval_topic_arn" {
+  description = "SNS topic that is told when a plan waits for approval. Null means that of the alarms, if there is one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_approval_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.pipeline_approval_topic_arn))
+    error_message = "pipeline_approval_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "pipeline_approval_timeout_minutes" {
+  description = "Minutes for which a plan waits for approval, 5 to 8640 (6 days)"
+  type        = number
+  default     = 2880
+  nullable    = false
+
+  validation {
+    condition     = var.pipeline_approval_timeout_minutes >= 5 && var.pipeline_approval_timeout_minutes <= 8640
+    error_message = "pipeline_approval_timeout_minutes must be 5 to 8640: after 7 days the plan itself is deleted."
+  }
+}
+
+variable "pipeline_drift_schedule" {
+  description = "When to look for drift, as an EventBridge schedule in UTC. Null means never"
+  type        = string
+  default     = "cron(0 6 * * ? *)"
+
+  validation {
+    condition     = var.pipeline_drift_schedule == null || can(regex("^(cron|rate)\\(.+\\)$", var.pipeline_drift_schedule))
+    error_message = "pipeline_drift_schedule must be \"cron(…)\" or \"rate(…)\"."
+  }
+}
+
+variable "pipeline_drift_topic_arn" {
+  description = "SNS topic that is told of drift, and of its end. Null means that of the alarms, if there is one"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_drift_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.pipeline_drift_topic_arn))
+    error_message = "pipeline_drift_topic_arn must be the ARN of an SNS topic."
+  }
+}

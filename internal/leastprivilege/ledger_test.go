@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "rewrite the reviewed policies")
 // that takes: no less, and no more. `make test-terraform` runs it.
 func TestLeastPrivilege(t *testing.T) {
 	s := newStage(t)
+	t.Run("terraform", s.testTerraform)
 	t.Run("worker", s.testWorker)
 	t.Run("tick", s.testTick)
 	t.Run("reviewed", s.testReviewed)
@@ -385,4 +386,67 @@ func (s *stage) testApplyRole(t *testing.T) {
 	if identity.Decide(other).Allowed {
 		t.Errorf("another region is allowed: %s", other)
 	}
+}
+
+// byPerson are the actions of an apply that no build makes: the first apply is a
+// person's, and so is what changes keys, boundary and secret.
+var byPerson = map[string]string{
+	"iam:CreatePolicy":              "the boundary, and the apply role's second policy",
+	"kms:CreateKey":                 "the key; its policy says who uses it",
+	"kms:CreateAlias":               "with the key",
+	"kms:EnableKeyRotation":         "with the key",
+	"secretsmanager:GetSecretValue": "with manage_secret_value, which a pipeline does not use: it never holds the API key",
+}
+
+// testTerraform looks at what Terraform's provider called while the stack was
+// applied: what it reads the plan role may read, and what it does the apply role
+// may do. By action only: both roles belong to another stack here, and the
+// resources that most of these calls name do not exist before they are made.
+func (s *stage) testTerraform(t *testing.T) {
+	plan, _ := s.identity(t, s.roles()["codebuild_plan"])
+	apply, _ := s.identity(t, s.roles()["codebuild_apply"])
+	seen := map[string]bool{}
+	for _, c := range s.front.Ledger().Calls(front.Query{}) {
+		action, ok := actionOf(c)
+		if !ok || seen[action] {
+			continue
+		}
+		seen[action] = true
+		if byPerson[action] != "" {
+			continue
+		}
+		if reads(c.Operation) && !plan.mentions(action) {
+			t.Errorf("Terraform called %s, which the plan role may not on anything", action)
+		}
+		if !apply.mentions(action) {
+			t.Errorf("Terraform called %s, which the apply role may not on anything", action)
+		}
+	}
+	if len(seen) < 40 {
+		t.Errorf("Terraform called %d actions, which is too few to tell anything", len(seen))
+	}
+	t.Logf("%d actions: %s", len(seen), strings.Join(slices.Sorted(maps.Keys(seen)), " "))
+}
+
+// actionOf is the action of a call, which for these services has the operation's
+// name; S3's operations are paths in the ledger, and who one is may always be asked.
+func actionOf(c front.Call) (string, bool) {
+	prefix := c.Service
+	if prefix == "monitoring" {
+		prefix = "cloudwatch"
+	}
+	return prefix + ":" + c.Operation, prefix != "sts" && !strings.ContainsAny(c.Operation, " /")
+}
+
+func reads(operation string) bool {
+	return slices.ContainsFunc([]string{"Describe", "Get", "List", "BatchGet"}, func(verb string) bool { return strings.HasPrefix(operation, verb) })
+}
+
+// mentions says whether a role may do something to anything at all.
+func (i Identity) mentions(action string) bool {
+	return slices.ContainsFunc(i.Policies, func(p Policy) bool {
+		return slices.ContainsFunc(p.Statements, func(st Statement) bool {
+			return st.Effect == Allow && slices.ContainsFunc(st.Actions, func(a string) bool { return matchAction(a, action) })
+		})
+	})
 }

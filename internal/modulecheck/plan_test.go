@@ -26,25 +26,21 @@ import (
 // stack is made. Names and ids are made up: planning reads the account's zones and
 // nothing else.
 var everythingOn = infra.Vars{
-	"name":                  "data",
-	"region":                "us-east-1",
-	"work_pool_name":        "fargate",
-	"image":                 "123456789012.dkr.ecr.us-east-1.amazonaws.com/data/worker@sha256:" + digest,
-	"nat_mode":              "per_az",
-	"secret_value_ready":    true,
-	"check_secret_keys":     false, // it reads a secret, and there is none yet
-	"secret_reader_arns":    []string{"arn:aws:iam::123456789012:role/platform-*"},
-	"enable_autoscaling":    true,
-	"alarm_emails":          []string{"platform@example.org"},
-	"create_kms_key":        true,
-	"enable_flow_logs":      true,
-	"create_ecr":            true,
-	"budget_limit_usd":      250,
-	"budget_emails":         []string{"platform@example.org"},
-	"create_pipeline":       true,
-	"pipeline_source":       map[string]any{"repository": "example/platform", "branch": "main"},
-	"pipeline_state_bucket": "data-state",
-	"pipeline_state_key":    "data/terraform.tfstate",
+	"name":               "data",
+	"region":             "us-east-1",
+	"work_pool_name":     "fargate",
+	"image":              "123456789012.dkr.ecr.us-east-1.amazonaws.com/data/worker@sha256:" + digest,
+	"nat_mode":           "per_az",
+	"secret_value_ready": true,
+	"check_secret_keys":  false, // it reads a secret, and there is none yet
+	"secret_reader_arns": []string{"arn:aws:iam::123456789012:role/platform-*"},
+	"enable_autoscaling": true,
+	"alarm_emails":       []string{"platform@example.org"},
+	"create_kms_key":     true,
+	"enable_flow_logs":   true,
+	"budget_emails":      []string{"platform@example.org"},
+	"repository":         "example/platform",
+	"state_bucket":       "data-state",
 }
 
 const digest = "0f2b4b1f1a0d4b0c9d3e4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8"

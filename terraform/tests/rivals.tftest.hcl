@@ -189,3 +189,17 @@ run "rival_6_queue_with_a_key" {
     error_message = "Two stacks of different names live side by side."
   }
 }
+
+# 8. Images that are not what they were yesterday are not possible.
+run "rival_8_immutable_images" {
+  command = plan
+
+  module {
+    source = "./modules/ecr"
+  }
+
+  assert {
+    condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_tag_mutability == "IMMUTABLE"])
+    error_message = "A tag names one image for ever."
+  }
+}

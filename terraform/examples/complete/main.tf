@@ -44,12 +44,33 @@ module "faber" {
   alarm_thresholds  = var.alarm_thresholds
   alarm_runbook_url = var.alarm_runbook_url
 
+  # One key of the account's own for all that is kept, and logs for as long as an
+  # auditor asks for them.
+  create_kms_key        = var.create_kms_key
+  enable_flow_logs      = var.enable_flow_logs
+  log_retention_in_days = var.log_retention_in_days
+
   # What the flows themselves may do; the worker's own role stays out of it.
   flow_run_iam_statements = [for arn in [var.data_bucket_arn] : {
     sid       = "Data"
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${arn}/*"]
   } if arn != null]
+
+  # Where the images of worker and flow runs are pushed to.
+  create_ecr = true
+
+  # Warns once there is somebody to warn: of the whole account's costs, until the
+  # tag is activated.
+  budget_limit_usd             = length(var.budget_emails) > 0 ? var.budget_limit_usd : null
+  budget_emails                = var.budget_emails
+  activate_cost_allocation_tag = var.activate_cost_allocation_tag
+
+  # Plans, asks and applies on each change of the repository that this is in.
+  create_pipeline       = var.repository != null
+  pipeline_source       = var.repository != null ? { repository = var.repository } : null
+  pipeline_state_bucket = var.state_bucket
+  pipeline_state_key    = "${var.name}/terraform.tfstate"
 }
 
 # Asks, at each plan, if the secret has the keys that the task definition names.

@@ -142,3 +142,18 @@ output "sns_topic_arn" {
   description = "SNS topic that alarms go to"
   value       = module.faber.sns_topic_arn
 }
+
+output "ecr_repository_urls" {
+  description = "Where to push the images of worker and flow runs"
+  value       = module.faber.ecr_repository_urls
+}
+
+output "pipeline_name" {
+  description = "Name of the pipeline; null without one"
+  value       = module.faber.pipeline_name
+}
+
+output "connection_status" {
+  description = "State of the pipeline's connection: while it is PENDING, somebody has to complete it in the console"
+  value       = module.faber.connection_status
+}

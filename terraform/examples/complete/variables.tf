@@ -128,3 +128,51 @@ variable "check_secret_keys" {
   type        = bool
   default     = true
 }
+
+variable "budget_limit_usd" {
+  description = "US dollars a month, of which `budget_emails` are told"
+  type        = number
+  default     = 100
+}
+
+variable "budget_emails" {
+  description = "Who is warned when costs near the limit. Empty means no budget"
+  type        = list(string)
+  default     = []
+}
+
+variable "activate_cost_allocation_tag" {
+  description = "Whether the budget counts this stack alone. Needs the account that pays, a day after the first apply"
+  type        = bool
+  default     = false
+}
+
+variable "repository" {
+  description = "Repository with this configuration, `owner/name`, for a pipeline. Null means none"
+  type        = string
+  default     = null
+}
+
+variable "state_bucket" {
+  description = "Bucket with this configuration's state, which the pipeline needs"
+  type        = string
+  default     = null
+}
+
+variable "create_kms_key" {
+  description = "Whether everything that is kept is encrypted with a customer managed key"
+  type        = bool
+  default     = false
+}
+
+variable "enable_flow_logs" {
+  description = "Whether the VPC writes flow logs"
+  type        = bool
+  default     = false
+}
+
+variable "log_retention_in_days" {
+  description = "Days for which logs are kept"
+  type        = number
+  default     = 30
+}

@@ -464,9 +464,10 @@ locals {
           Resource = "*"
         },
         {
-          Sid      = "KeepBoundary"
-          Effect   = "Deny"
-          Action   = ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"]
+          Sid    = "KeepBoundary"
+          Effect = "Deny"
+          Action = ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"]
+          # Wildcard: the end of that name is random.
           Resource = [local.boundary_arn, "${local.iam_arn}:policy/${var.name}-apply-*"]
         },
         {

@@ -51,6 +51,25 @@ mock_resource "aws_iam_role" {
   defaults = { arn = "arn:aws:iam::123456789012:role/data-any" }
 }
 
+mock_resource "aws_s3_bucket" {
+  defaults = { arn = "arn:aws:s3:::data-any", bucket = "data-any" }
+}
+
+mock_resource "aws_codebuild_project" {
+  defaults = { arn = "arn:aws:codebuild:eu-central-1:123456789012:project/data-any" }
+}
+
+mock_resource "aws_codepipeline" {
+  defaults = { arn = "arn:aws:codepipeline:eu-central-1:123456789012:data" }
+}
+
+mock_resource "aws_codeconnections_connection" {
+  defaults = {
+    arn               = "arn:aws:codeconnections:eu-central-1:123456789012:connection/00000000-0000-0000-0000-000000000000"
+    connection_status = "PENDING"
+  }
+}
+
 mock_resource "aws_appautoscaling_policy" {
   defaults = { arn = "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:6d8972f3-efc8-437c-92d1-6270f29a66e7:resource/ecs/service/data/data-worker:policyName/any" }
 }

@@ -46,7 +46,7 @@ module "stack" {
   desired_count   = 0
 
   az_count = 1
-  nat_mode = "single"
+  nat_mode = "none"
 
   manage_secret_value            = true
   secret_recovery_window_in_days = 0
@@ -55,6 +55,10 @@ module "stack" {
     prefect_account_id   = var.prefect_credentials["prefect_account_id"]
     prefect_workspace_id = var.prefect_credentials["prefect_workspace_id"]
   }
+
+  # Nothing that any role has to do with.
+  create_dashboard = false
+  create_alarms    = false
 
   create_kms_key    = true
   metrics_transport = "put_metric_data"
