@@ -73,11 +73,11 @@ run "rival_2_template_points_at_the_stack" {
     error_message = "Flow runs get the auth string out of the secret."
   }
   assert {
-    condition = jsondecode(output.base_job_template).variables.properties.network_configuration.default == {
+    condition = length(output.private_subnet_ids) > 0 && jsonencode(jsondecode(output.base_job_template).variables.properties.network_configuration.default) == jsonencode({
       subnets        = output.private_subnet_ids
       securityGroups = [output.flow_run_security_group_id]
       assignPublicIp = "DISABLED"
-    } && length(output.private_subnet_ids) > 0
+    })
     error_message = "Subnets, security group and no public address are one default of network_configuration."
   }
   assert {
