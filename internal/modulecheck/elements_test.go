@@ -48,7 +48,6 @@ var elements = []element{
 	{name: "AWS Budgets", types: []string{"aws_budgets_budget"}, note: limit},
 	{name: "Spot", types: []string{"aws_ecs_cluster_capacity_providers"}, note: spot},
 	{name: "Task events", types: []string{"aws_cloudwatch_event_rule", "aws_sqs_queue"}, only: `module\.events`},
-	{name: "Customer managed key", types: []string{"aws_kms_key", "aws_kms_alias"}},
 }
 
 // TestElements writes docs/terraform.md from the plan of examples/complete: each

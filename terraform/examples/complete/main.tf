@@ -44,9 +44,10 @@ module "faber" {
   alarm_thresholds  = var.alarm_thresholds
   alarm_runbook_url = var.alarm_runbook_url
 
-  # One key of the account's own for all that is kept, and logs for as long as an
-  # auditor asks for them.
+  # One key of the account's own for all that is kept, made or yours, and logs for as
+  # long as an auditor asks for them.
   create_kms_key        = var.create_kms_key
+  kms_key_arn           = var.kms_key_arn
   enable_flow_logs      = var.enable_flow_logs
   log_retention_in_days = var.log_retention_in_days
 

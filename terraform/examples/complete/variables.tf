@@ -165,6 +165,12 @@ variable "create_kms_key" {
   default     = false
 }
 
+variable "kms_key_arn" {
+  description = "Existing customer managed key for everything that is kept, with `create_kms_key = false`"
+  type        = string
+  default     = null
+}
+
 variable "enable_flow_logs" {
   description = "Whether the VPC writes flow logs"
   type        = bool
