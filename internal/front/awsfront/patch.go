@@ -49,6 +49,7 @@ func (f *Front) patchTable() map[front.Op]patch {
 			"PutCompositeAlarm": f.putCompositeAlarm, "DescribeAlarms": f.describeAlarms, "DeleteAlarms": f.deleteAlarms,
 			"ListTagsForResource": f.listAlarmTags, "TagResource": f.tagAlarm, "UntagResource": f.untagAlarm,
 		},
+		"iam": f.identityPatches(),
 		"sns": {
 			"Subscribe": f.subscribe, "Unsubscribe": f.unsubscribe, "GetSubscriptionAttributes": f.getSubscriptionAttributes,
 			"ListSubscriptions": f.listSubscriptions, "ListSubscriptionsByTopic": f.listSubscriptions,
