@@ -77,10 +77,10 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
-	"chaos":                   "front front/awsfront front/prefectfront", // what spoils, holds and records
-	"internal/leastprivilege": "cli front/awsfront infra",                // it applies the module, starts what the binary starts, and reads the ledger
-	"internal/modulecheck":    "cloudwatch infra front/awsfront",         // it plans the module, and puts real metrics and events to what it made
-	"load":                    "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
+	"chaos":                   "front front/awsfront front/prefectfront",             // what spoils, holds and records
+	"internal/leastprivilege": "cli front/awsfront infra",                            // it applies the module, starts what the binary starts, and reads the ledger
+	"internal/modulecheck":    "cloudwatch infra front/awsfront jobtemplate prefect", // it plans the module, puts real events to its patterns, and counts the metrics it pays for
+	"load":                    "ecs launch prefect worker",                           // it starts what the binary starts, beside fakes whose clocks it reads
 }
 
 func (r room) mayImport(other string, inTest bool) bool {
