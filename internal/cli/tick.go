@@ -166,7 +166,7 @@ func (f *tickFlags) client(settings *config.Settings, log *slog.Logger) (*prefec
 		return nil, err
 	}
 	options.RequestTimeout, options.MaxRetries = min(options.RequestTimeout, tickTry), min(options.MaxRetries, 1)
-	return newPrefectClient(options)
+	return clientWith(options)
 }
 
 // unread is a pool that could not be read, as the user sees it.

@@ -96,11 +96,19 @@ func (s *workerStart) newClient() (*prefect.Client, error) {
 	if s.flags.apiSecretARN != "" {
 		options.Renew = s.renewCredentials
 	}
-	return newPrefectClient(options)
+	return clientWith(options)
 }
 
-// newPrefectClient makes a client.
-func newPrefectClient(options prefect.Options) (*prefect.Client, error) {
+// newPrefectClient makes a client of Prefect's settings.
+func newPrefectClient(s *config.Settings, workerName string, log *slog.Logger) (*prefect.Client, error) {
+	options, err := prefectOptions(s, workerName, log)
+	if err != nil {
+		return nil, err
+	}
+	return clientWith(options)
+}
+
+func clientWith(options prefect.Options) (*prefect.Client, error) {
 	client, err := prefect.New(options)
 	if err != nil {
 		return nil, usageError("set PREFECT_API_URL to the URL of the API; it ends in /api for a self-hosted server", "%s", err)

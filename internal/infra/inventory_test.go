@@ -76,9 +76,9 @@ var listings = []struct{ service, call, body, entry string }{
 	{"s3", "/", "", `<Name>([^<]+)`},
 }
 
-// recordOnly are what AWS keeps as a record after a deletion: keys for the days
-// of their deletion window, and the tags of what is recorded.
-var recordOnly = regexp.MustCompile(`:kms:[^ ]*:key/|:task-definition/`)
+// recordOnly are what AWS keeps as a record after a deletion, with its tags: keys
+// for the days of their deletion window, and inactive task definitions.
+var recordOnly = regexp.MustCompile(`^arn:aws:(kms:.*:key/|ecs:.*:task-definition/)`)
 
 func (e *emulator) inventory(t *testing.T) inventory {
 	t.Helper()
@@ -99,7 +99,7 @@ func (e *emulator) inventory(t *testing.T) inventory {
 			t.Fatalf("%s %s: %d %.300s", l.service, l.call, status, body)
 		}
 		for _, found := range regexp.MustCompile(l.entry).FindAllStringSubmatch(body, -1) {
-			if name, err := url.QueryUnescape(found[1]); err == nil && !recordOnly.MatchString(name) {
+			if name, err := url.QueryUnescape(found[1]); err == nil && (l.service != "tagging" || !recordOnly.MatchString(name)) {
 				all[l.service+" "+l.call+": "+name] = true
 			}
 		}
@@ -125,6 +125,8 @@ func (e *emulator) send(t *testing.T, method, path, service, body string, header
 	req.Header = header
 	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/us-east-1/%s/aws4_request, SignedHeaders=host, Signature=0",
 		account, time.Now().UTC().Format("20060102"), service))
+	// A connection that is kept would outlive the test.
+	req.Close = true
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -112,7 +112,7 @@ func TestModuleNamesTrouble(t *testing.T) {
 		account.json("secretsmanager", "secretsmanager.PutSecretValue", map[string]string{
 			"SecretId": secret, "SecretString": `{"PREFECT_API_KEY":"` + canary + `","PREFECT_ACCOUNT_ID":""}`,
 		})
-		planFails(t, s, in, []string{`module.secret_check[0].ephemeral.aws_secretsmanager_secret_version.key["PREFECT_ACCOUNT_ID"]`, secret, "no key PREFECT_ACCOUNT_ID", "no key PREFECT_WORKSPACE_ID"})
+		planFails(t, s, in, []string{`module.secret_check.ephemeral.aws_secretsmanager_secret_version.key["PREFECT_ACCOUNT_ID"]`, secret, "no key PREFECT_ACCOUNT_ID", "no key PREFECT_WORKSPACE_ID"})
 		noCanary(t, s.o.Dir)
 
 		// Who may not read the secret plans without this check.

@@ -239,8 +239,12 @@ run "switched_off" {
   }
 
   assert {
-    condition     = length(data.aws_route_tables.subnet) + length(data.aws_iam_role.this) + length(terraform_data.route) + length(terraform_data.trust) == 0
+    condition     = length(data.aws_route_tables.subnet) + length(data.aws_route_table.subnet) + length(data.aws_nat_gateways.available) + length(data.aws_iam_role.this) == 0
     error_message = "Switched off, nothing is asked."
+  }
+  assert {
+    condition     = length(terraform_data.route) == 1 && length(terraform_data.trust) == 1
+    error_message = "What stands in the state stays: off and on again is no change."
   }
 }
 
@@ -281,6 +285,25 @@ run "made_here_and_broken" {
   }
 
   expect_failures = [terraform_data.route["a"]]
+}
+
+run "made_here_broken_and_switched_off" {
+  command = plan
+
+  module {
+    source = "./modules/checks"
+  }
+
+  variables {
+    enabled         = false
+    network_created = true
+    roles           = { worker = { arn = "arn:aws:iam::123456789012:role/team/data-worker", created = true } }
+  }
+
+  override_data {
+    target = data.aws_route_table.subnet
+    values = { routes = [] }
+  }
 }
 
 # The caller now means another way out: the routes of before are no fault.

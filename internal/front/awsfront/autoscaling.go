@@ -33,6 +33,8 @@ type scalableTarget struct {
 	ResourceId        string
 	ScalableDimension string
 	Tags              map[string]string
+
+	MinCapacity, MaxCapacity *int
 }
 
 func (t scalableTarget) key(s scope) targetKey {
@@ -63,7 +65,38 @@ func (f *Front) registerScalableTarget(x *exchange) (*answer, error) {
 	if err := json.Unmarshal(a.body, &out); err == nil && out.ScalableTargetARN != "" {
 		f.targets.register(in.key(x.scope), out.ScalableTargetARN, in.Tags)
 	}
+	if err := f.intoBounds(x.scope, in); err != nil {
+		f.log.Warn("bring a service inside its bounds", "service", in.ResourceId, "error", err)
+	}
 	return a, nil
+}
+
+// intoBounds brings a service inside the bounds that were registered:
+// when its desired count is outside, Application Auto Scaling changes it (user
+// guide, "Register the resource"). moto knows of no service that runs.
+func (f *Front) intoBounds(s scope, target scalableTarget) error {
+	part := strings.Split(target.ResourceId, "/")
+	if target.ServiceNamespace != "ecs" || len(part) != 3 {
+		return nil
+	}
+	var out struct{ Services []struct{ DesiredCount int } }
+	in := map[string]any{"cluster": part[1], "services": []string{part[2]}}
+	if err := f.callAs(context.Background(), s, f.o.Ministack, "ecs", ecsTarget+"DescribeServices", in, &out); err != nil || len(out.Services) != 1 {
+		return err
+	}
+	count := out.Services[0].DesiredCount
+	bounded := count
+	if target.MaxCapacity != nil {
+		bounded = min(bounded, *target.MaxCapacity)
+	}
+	if target.MinCapacity != nil {
+		bounded = max(bounded, *target.MinCapacity)
+	}
+	if bounded == count {
+		return nil
+	}
+	change := map[string]any{"cluster": part[1], "service": part[2], "desiredCount": bounded}
+	return f.callAs(context.Background(), s, f.o.Ministack, "ecs", ecsTarget+"UpdateService", change, nil)
 }
 
 // mirrorService makes sure that moto has a service of that name, once ministack

@@ -147,7 +147,7 @@ func (f *Front) modifyVPCEndpoint(x *exchange) (*answer, error) {
 }
 
 func (f *Front) describeVPCEndpoints(x *exchange) (*answer, error) {
-	a, err := x.forward()
+	a, err := x.filtered(endpointLookup())
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,11 @@ func (f *Front) createFlowLogs(x *exchange) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := x.forward()
+	// ministack has another name for the kind, and loses tags of this one.
+	for i := 1; form.Has(fmt.Sprintf("TagSpecification.%d.ResourceType", i)); i++ {
+		form.Set(fmt.Sprintf("TagSpecification.%d.ResourceType", i), "flow-log")
+	}
+	a, err := x.send([]byte(form.Encode()))
 	if err != nil || !a.ok() {
 		return a, err
 	}

@@ -70,6 +70,7 @@ type Front struct {
 	costTags    *costTags
 	parts       *vpcParts
 	pending     *pending
+	identities  *identityProviders
 
 	tasks    *tasks
 	messages *messages
@@ -92,7 +93,7 @@ func New(o Options) *Front {
 		proxies: map[upstream]*httputil.ReverseProxy{},
 		future:  newFuture(),
 		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(), policies: newPolicies(), builds: newBuildProjects(),
-		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), pending: newPending(),
+		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), pending: newPending(), identities: newIdentityProviders(),
 	}
 	f.tasks, f.messages, f.quotas = newTasks(f, o.MissingFor), newMessages(f), newQuotas(o.Quotas, time.Now)
 	f.watch = newWatch(f)

@@ -23,6 +23,21 @@ func TestServiceDefaults(t *testing.T) {
 		`"assignPublicIp":"DISABLED"`, `"subnets":["subnet-a"]`, `"minimumHealthyPercent":50`, `"maximumPercent":200`, `"deploymentCircuitBreaker":{"enable":false,"rollback":false}`)
 }
 
+func TestPartOfDeploymentConfiguration(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	s.ministack.says("CreateService", `{"service":{}}`)
+	s.ministack.says("UpdateService", `{"service":{}}`)
+	s.callOK(t, "ecs", ecsTarget+"CreateService", `{"cluster":"c","serviceName":"w","deploymentConfiguration":{"minimumHealthyPercent":100,"deploymentCircuitBreaker":{"enable":true,"rollback":true}}}`)
+	updated := object(s.callOK(t, "ecs", ecsTarget+"UpdateService", `{"cluster":"c","service":"w","deploymentConfiguration":{"minimumHealthyPercent":50}}`), "service")
+	const want = "map[deploymentCircuitBreaker:map[enable:true rollback:true] maximumPercent:200 minimumHealthyPercent:50]"
+	if got := fmt.Sprint(updated["deploymentConfiguration"]); got != want {
+		t.Errorf("told: %s", got)
+	}
+	if sent := object(s.ministack.last("UpdateService"), "deploymentConfiguration"); fmt.Sprint(sent["deploymentCircuitBreaker"]) != "map[enable:true rollback:true]" {
+		t.Errorf("ministack was sent %v", sent)
+	}
+}
+
 func TestStrategyChangeWantsDeployment(t *testing.T) {
 	s := newFakeStack(t, Options{})
 	s.ministack.says("CreateService", `{"service":{}}`)
@@ -48,7 +63,8 @@ func TestStrategyChangeWantsDeployment(t *testing.T) {
 
 func TestScalableTargets(t *testing.T) {
 	s := newFakeStack(t, Options{})
-	s.ministack.says("DescribeServices", `{"services":[{"status":"ACTIVE"}]}`)
+	s.ministack.says("DescribeServices", `{"services":[{"status":"ACTIVE","desiredCount":2}]}`)
+	s.ministack.says("UpdateService", `{"service":{}}`)
 	s.moto.says("DescribeServices", `{"services":[]}`)
 	for _, operation := range []string{"CreateCluster", "CreateService", "DeleteService", "DeleteCluster", "DeregisterScalableTarget"} {
 		s.moto.says(operation, `{}`)
@@ -61,8 +77,22 @@ func TestScalableTargets(t *testing.T) {
 			t.Errorf("%s at moto: %v", operation, in)
 		}
 	}
-	if s.moto.count("DeleteCluster") != 1 {
+	if s.moto.count("DeleteCluster") != s.moto.count("RegisterScalableTarget") {
 		t.Error("moto keeps the copy of the cluster")
+	}
+	if n := s.ministack.count("UpdateService"); n != 0 {
+		t.Errorf("a service without bounds was changed: %d", n)
+	}
+	for bounds, want := range map[string]float64{`"MinCapacity":0,"MaxCapacity":1`: 1, `"MinCapacity":3,"MaxCapacity":5`: 3} {
+		s.callOK(t, "application-autoscaling", scalingTarget+"RegisterScalableTarget", `{`+target+`,`+bounds+`}`)
+		if in := s.ministack.last("UpdateService"); in["desiredCount"] != want || in["service"] != "w" {
+			t.Errorf("%s: %v", bounds, in)
+		}
+	}
+	n := s.ministack.count("UpdateService")
+	s.callOK(t, "application-autoscaling", scalingTarget+"RegisterScalableTarget", `{`+target+`,"MinCapacity":1,"MaxCapacity":2}`)
+	if s.ministack.count("UpdateService") != n {
+		t.Error("a service inside its bounds was changed")
 	}
 	s.moto.says("DescribeScalableTargets", `{"ScalableTargets":[{"ServiceNamespace":"ecs","RoleARN":null},{"ServiceNamespace":"ecs","RoleARN":"arn:own"}]}`)
 	data, err := json.Marshal(s.callOK(t, "application-autoscaling", scalingTarget+"DescribeScalableTargets", `{}`))
@@ -355,7 +385,10 @@ func TestFlowLogs(t *testing.T) {
 	s.ministack.saysXML("CreateFlowLogs", "<R><flowLogIdSet><item>fl-1</item></flowLogIdSet></R>")
 	s.ministack.saysXML("DescribeFlowLogs", "<R><item><flowLogId>fl-1</flowLogId><creationTime>now</creationTime></item></R>")
 	s.ministack.saysXML("DeleteFlowLogs", "<R/>")
-	s.formOK(t, "ec2", "CreateFlowLogs", "DeliverLogsPermissionArn=arn:role", "ResourceId.1=vpc-1")
+	s.formOK(t, "ec2", "CreateFlowLogs", "DeliverLogsPermissionArn=arn:role", "ResourceId.1=vpc-1", "TagSpecification.1.ResourceType=vpc-flow-log", "TagSpecification.1.Tag.1.Key=k")
+	if in := s.ministack.last("CreateFlowLogs"); in["TagSpecification.1.ResourceType"] != "flow-log" || in["TagSpecification.1.Tag.1.Key"] != "k" {
+		t.Errorf("ministack loses the tags: %v", in)
+	}
 	contains(t, "flow log", s.formOK(t, "ec2", "DescribeFlowLogs"), "<creationTime>now</creationTime></item>", "<deliverLogsPermissionArn>arn:role<", "<maxAggregationInterval>600<", "${srcaddr}")
 	s.formOK(t, "ec2", "CreateFlowLogs", "MaxAggregationInterval=60", "LogFormat=f")
 	contains(t, "another", s.formOK(t, "ec2", "DescribeFlowLogs"), "<maxAggregationInterval>60<", "<logFormat>f<")
@@ -389,4 +422,26 @@ func TestSubnetSizes(t *testing.T) {
 	s.ministack.saysXML("DescribeSubnets", "<item><cidrBlock>10.0.0.0/28</cidrBlock>\n <availableIpAddressCount>251</availableIpAddressCount></item>"+
 		"<item><cidrBlock>10.0.16.0/20</cidrBlock><availableIpAddressCount>251</availableIpAddressCount></item>")
 	contains(t, "subnets", s.formOK(t, "ec2", "DescribeSubnets"), ">11<", ">4091<", "!251")
+}
+
+func TestIdentityProviders(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	const arn = "arn:aws:iam::123456789012:oidc-provider/example.com"
+	s.ministack.saysXML("CreateOpenIDConnectProvider", "<R><OpenIDConnectProviderArn>"+arn+"</OpenIDConnectProviderArn></R>")
+	s.ministack.saysXML("GetOpenIDConnectProvider", "<R><Url>https://example.com</Url><ClientIDList><member>a</member></ClientIDList><ThumbprintList></ThumbprintList><Tags></Tags></R>")
+	s.ministack.saysXML("DeleteOpenIDConnectProvider", "<R/>")
+	const which = "OpenIDConnectProviderArn=" + arn
+	get := func() string { t.Helper(); return s.formOK(t, "iam", "GetOpenIDConnectProvider", which) }
+	s.formOK(t, "iam", "CreateOpenIDConnectProvider", "Url=https://example.com", "ClientIDList.member.1=a", "Tags.member.1.Key=k", "Tags.member.1.Value=v")
+	contains(t, "created", get(), "<Url>example.com</Url>", "<ClientIDList><member>a</member></ClientIDList>", "<member>"+foundThumbprint+"</member>", "<Key>k</Key><Value>v</Value>")
+	s.formOK(t, "iam", "TagOpenIDConnectProvider", which, "Tags.member.1.Key=l", "Tags.member.1.Value=w")
+	s.formOK(t, "iam", "UntagOpenIDConnectProvider", which, "TagKeys.member.1=k")
+	s.formOK(t, "iam", "UpdateOpenIDConnectProviderThumbprint", which, "ThumbprintList.member.1=t")
+	s.formOK(t, "iam", "AddClientIDToOpenIDConnectProvider", which, "ClientID=b")
+	s.formOK(t, "iam", "RemoveClientIDFromOpenIDConnectProvider", which, "ClientID=a")
+	contains(t, "changed", get(), "<ClientIDList><member>b</member></ClientIDList>", "<ThumbprintList><member>t</member></ThumbprintList>", "<Tags><member><Key>l</Key><Value>w</Value></member></Tags>")
+	s.formOK(t, "iam", "DeleteOpenIDConnectProvider", which)
+	if status, body := s.form(t, "iam", "TagOpenIDConnectProvider", which); status != 400 || !strings.Contains(body, "NoSuchEntity") {
+		t.Errorf("tag what was deleted: %d %s", status, body)
+	}
 }

@@ -32,7 +32,8 @@ func (f *Front) patchTable() map[front.Op]patch {
 		"ec2": {
 			"CreateVpcEndpoint": f.createVPCEndpoint, "ModifyVpcEndpoint": f.modifyVPCEndpoint,
 			"DescribeVpcEndpoints": f.describeVPCEndpoints, "DeleteVpcEndpoints": f.deleteVPCEndpoints,
-			"CreateFlowLogs": f.createFlowLogs, "DescribeFlowLogs": f.describeFlowLogs, "DeleteFlowLogs": f.deleteFlowLogs,
+			"DescribeNetworkInterfaces": f.describeNetworkInterfaces,
+			"CreateFlowLogs":            f.createFlowLogs, "DescribeFlowLogs": f.describeFlowLogs, "DeleteFlowLogs": f.deleteFlowLogs,
 			"CreateSubnet": f.tellSubnets, "DescribeSubnets": f.tellSubnets,
 			"DeleteVpc": f.deleteVPC, "DeleteSubnet": f.forgetEC2Tags("SubnetId"), "DeleteSecurityGroup": f.forgetEC2Tags("GroupId"),
 			"DeleteRouteTable": f.forgetEC2Tags("RouteTableId"), "DeleteInternetGateway": f.forgetEC2Tags("InternetGatewayId"),
@@ -48,6 +49,7 @@ func (f *Front) patchTable() map[front.Op]patch {
 			"PutCompositeAlarm": f.putCompositeAlarm, "DescribeAlarms": f.describeAlarms, "DeleteAlarms": f.deleteAlarms,
 			"ListTagsForResource": f.listAlarmTags, "TagResource": f.tagAlarm, "UntagResource": f.untagAlarm,
 		},
+		"iam": f.identityPatches(),
 		"sns": {
 			"Subscribe": f.subscribe, "Unsubscribe": f.unsubscribe, "GetSubscriptionAttributes": f.getSubscriptionAttributes,
 			"ListSubscriptions": f.listSubscriptions, "ListSubscriptionsByTopic": f.listSubscriptions,

@@ -2,6 +2,7 @@ package awsfront
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 )
 
@@ -36,6 +37,19 @@ func (f *Front) updateService(x *exchange) (*answer, error) {
 			code: "InvalidParameterException",
 			message: "When switching from launch type to capacity provider strategy on an existing service, or making a change to a capacity provider strategy " +
 				"on a service that is already using one, you must force a new deployment.",
+		}
+	}
+	// What an update leaves out of the deployment's configuration stays: Terraform's
+	// provider sends the percentages alone when they alone change.
+	if part, ok := sent["deploymentConfiguration"]; ok && had != nil {
+		whole := decoded(had["deploymentConfiguration"])
+		maps.Copy(whole, decoded(part))
+		var err error
+		if sent["deploymentConfiguration"], err = json.Marshal(whole); err != nil {
+			return nil, err
+		}
+		if x.body, err = json.Marshal(sent); err != nil {
+			return nil, err
 		}
 	}
 	return f.changeService(x, "service", false)

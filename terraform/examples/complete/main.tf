@@ -67,11 +67,11 @@ module "faber" {
 }
 
 # Asks, at each plan, if the secret has the keys that the task definition names.
-# A module apart, since it reads the secret: a pipeline, which must not, leaves it out.
+# A module apart, since it reads the secret: a pipeline, which must not, switches it off.
 module "secret_check" {
   source = "../../modules/secret-check"
-  count  = var.check_secret_keys ? 1 : 0
 
+  enabled       = var.check_secret_keys
   secret_arn    = module.faber.secret_arn
   secret_keys   = module.faber.secret_keys
   created       = true

@@ -55,8 +55,8 @@ module "faber" {
 # Asks, at each plan, if the secret has the keys that the task definition names.
 module "secret_check" {
   source = "../../modules/secret-check"
-  count  = var.check_secret_keys ? 1 : 0
 
+  enabled       = var.check_secret_keys
   secret_arn    = module.faber.secret_arn
   secret_keys   = module.faber.secret_keys
   created       = true

@@ -25,12 +25,15 @@
 data "aws_region" "current" {}
 
 locals {
-  subnets            = var.enabled && var.way_out != "unknown" ? var.subnets : {}
-  subnets_with_nat   = var.way_out == "nat" ? local.subnets : {}
-  subnets_without    = var.way_out == "endpoints" ? local.subnets : {}
+  subnets            = var.way_out == "unknown" ? {} : var.subnets
+  subnets_with_nat   = var.way_out == "nat" ? var.subnets : {}
+  subnets_without    = var.way_out == "endpoints" ? var.subnets : {}
   service_prefix     = "com.amazonaws.${data.aws_region.current.id}"
-  interface_services = var.enabled && var.way_out == "endpoints" ? toset([for service in var.endpoints : "${local.service_prefix}.${service}"]) : toset([])
+  interface_services = var.way_out == "endpoints" ? toset([for service in var.endpoints : "${local.service_prefix}.${service}"]) : toset([])
 }
+
+# Switched off, only what is read from AWS goes away: what stands in the state
+# stays, so that switching off and on again is no change.
 
 resource "terraform_data" "subnet_settled" {
   for_each = var.network_created ? local.subnets : {}
@@ -49,7 +52,7 @@ locals {
 }
 
 data "aws_route_tables" "main" {
-  for_each = local.subnets
+  for_each = var.enabled ? local.subnets : {}
 
   vpc_id = local.places[each.key].vpc_id
 
@@ -60,7 +63,7 @@ data "aws_route_tables" "main" {
 }
 
 data "aws_route_tables" "subnet" {
-  for_each = local.subnets
+  for_each = var.enabled ? local.subnets : {}
 
   filter {
     name   = "association.subnet-id"
@@ -70,19 +73,25 @@ data "aws_route_tables" "subnet" {
 
 locals {
   # A subnet without a table of its own uses the VPC's main one.
+  has_own_table = { for key, tables in data.aws_route_tables.subnet : key => length(tables.ids) > 0 }
   route_table_ids = {
     for key, tables in data.aws_route_tables.subnet : key => try(concat(tables.ids, data.aws_route_tables.main[key].ids)[0], "none")
   }
 }
 
 data "aws_route_table" "subnet" {
-  for_each = local.subnets_with_nat
+  for_each = var.enabled ? local.subnets_with_nat : {}
 
-  route_table_id = local.route_table_ids[each.key]
+  vpc_id = local.places[each.key].vpc_id
+
+  filter {
+    name   = local.has_own_table[each.key] ? "association.subnet-id" : "association.main"
+    values = [local.has_own_table[each.key] ? local.places[each.key].id : "true"]
+  }
 }
 
 data "aws_nat_gateways" "available" {
-  for_each = local.subnets_with_nat
+  for_each = var.enabled ? local.subnets_with_nat : {}
 
   vpc_id = local.places[each.key].vpc_id
 
@@ -113,9 +122,9 @@ resource "terraform_data" "route" {
 
   lifecycle {
     precondition {
-      condition     = local.route_problems[each.key] == ""
+      condition     = lookup(local.route_problems, each.key, "") == ""
       error_message = <<-EOT
-        Route: subnet ${local.places[each.key].id} ${local.route_problems[each.key]}; its route table is ${local.route_table_ids[each.key]}. Tasks there reach neither the Prefect API nor a registry, and stop with CannotPullContainerError or ResourceInitializationError.
+        Route: subnet ${local.places[each.key].id} ${lookup(local.route_problems, each.key, "")}; its route table is ${lookup(local.route_table_ids, each.key, "none")}. Tasks there reach neither the Prefect API nor a registry, and stop with CannotPullContainerError or ResourceInitializationError.
         ${local.to_repair}
       EOT
     }
@@ -126,7 +135,7 @@ resource "terraform_data" "route" {
 # which works for the subnets whose route table it stands in.
 
 data "aws_vpc_endpoint" "s3" {
-  for_each = local.subnets_without
+  for_each = var.enabled ? local.subnets_without : {}
 
   vpc_id       = local.places[each.key].vpc_id
   service_name = "${local.service_prefix}.s3"
@@ -138,14 +147,22 @@ data "aws_vpc_endpoint" "s3" {
   }
 }
 
+locals {
+  s3_problems = {
+    for key, endpoint in data.aws_vpc_endpoint.s3 : key => contains(endpoint.route_table_ids, local.route_table_ids[key]) ? "" : (
+      "endpoint ${endpoint.id} for S3 does not stand in route table ${local.route_table_ids[key]}"
+    )
+  }
+}
+
 resource "terraform_data" "s3_endpoint" {
   for_each = local.subnets_without
 
   lifecycle {
     precondition {
-      condition     = contains(data.aws_vpc_endpoint.s3[each.key].route_table_ids, local.route_table_ids[each.key])
+      condition     = lookup(local.s3_problems, each.key, "") == ""
       error_message = <<-EOT
-        Route: endpoint ${data.aws_vpc_endpoint.s3[each.key].id} for S3 does not stand in route table ${local.route_table_ids[each.key]} of subnet ${local.places[each.key].id}. Tasks there cannot pull images: the layers of ECR's images lie in S3.
+        Route: ${lookup(local.s3_problems, each.key, "")} of subnet ${local.places[each.key].id}. Tasks there cannot pull images: the layers of ECR's images lie in S3.
         ${local.to_repair}
       EOT
     }
@@ -156,7 +173,7 @@ resource "terraform_data" "s3_endpoint" {
 # names. One that is missing ends the plan in the data source, whose key names it.
 
 resource "terraform_data" "endpoints_settled" {
-  count = var.enabled && var.network_created && var.way_out == "endpoints" ? 1 : 0
+  count = var.network_created && var.way_out == "endpoints" ? 1 : 0
 
   input = { vpc_id = var.vpc_id, endpoints = join(" ", sort(var.endpoints)) }
 
@@ -164,7 +181,7 @@ resource "terraform_data" "endpoints_settled" {
 }
 
 data "aws_vpc_endpoint" "interface" {
-  for_each = local.interface_services
+  for_each = var.enabled ? local.interface_services : toset([])
 
   vpc_id       = var.network_created ? terraform_data.endpoints_settled[0].output.vpc_id : var.vpc_id
   service_name = each.key
@@ -176,9 +193,9 @@ resource "terraform_data" "endpoint" {
 
   lifecycle {
     precondition {
-      condition     = data.aws_vpc_endpoint.interface[each.key].private_dns_enabled
+      condition     = alltrue([for service, endpoint in data.aws_vpc_endpoint.interface : endpoint.private_dns_enabled if service == each.key])
       error_message = <<-EOT
-        Route: private DNS of endpoint ${data.aws_vpc_endpoint.interface[each.key].id} for ${each.key} is off, so the service's name leads outside, where there is no way to.
+        Route: private DNS of endpoint ${join("", [for service, endpoint in data.aws_vpc_endpoint.interface : endpoint.id if service == each.key])} for ${each.key} is off, so the service's name leads outside, where there is no way to.
         ${local.to_repair}
       EOT
     }
@@ -189,18 +206,14 @@ resource "terraform_data" "endpoint" {
 # Trust: ECS may take each role for a task
 ################################################################################
 
-locals {
-  roles = var.enabled ? var.roles : {}
-}
-
 resource "terraform_data" "role_settled" {
-  for_each = { for key, role in local.roles : key => role if role.created }
+  for_each = { for key, role in var.roles : key => role if role.created }
 
   input = each.value.arn
 }
 
 data "aws_iam_role" "this" {
-  for_each = local.roles
+  for_each = var.enabled ? var.roles : {}
 
   # The name is what follows the last slash: before it stands the path.
   name = reverse(split("/", each.value.created ? terraform_data.role_settled[each.key].output : each.value.arn))[0]
@@ -219,13 +232,13 @@ locals {
 }
 
 resource "terraform_data" "trust" {
-  for_each = local.roles
+  for_each = var.roles
 
   lifecycle {
     precondition {
-      condition     = local.trusted[each.key]
+      condition     = lookup(local.trusted, each.key, true)
       error_message = <<-EOT
-        Trust policy: role ${data.aws_iam_role.this[each.key].arn} (${each.key}) does not let ecs-tasks.amazonaws.com assume it, so ECS starts no task with it. Its trust policy needs a statement that allows sts:AssumeRole to {"Service": "ecs-tasks.amazonaws.com"}.
+        Trust policy: role ${each.value.arn} (${each.key}) does not let ecs-tasks.amazonaws.com assume it, so ECS starts no task with it. Its trust policy needs a statement that allows sts:AssumeRole to {"Service": "ecs-tasks.amazonaws.com"}.
         ${each.value.created ? local.by_itself : "The role is not made here: correct it, or leave the check out with ${var.switch} = false."}
       EOT
     }

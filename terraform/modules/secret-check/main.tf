@@ -12,7 +12,8 @@
 
 # Unknown until the secret was once there with its value; known, from the state,
 # at each plan from then on. A new version of the value makes it unknown for the
-# plan that writes it, so that a value which lacks a key can be replaced.
+# plan that writes it, so that a value which lacks a key can be replaced. It stays
+# when the check is switched off: who plans with it and who without see the same.
 resource "terraform_data" "settled" {
   count = var.created ? 1 : 0
 
@@ -21,7 +22,7 @@ resource "terraform_data" "settled" {
 
 ephemeral "aws_secretsmanager_secret_version" "key" {
   # One for each key, since a message must not contain what was read.
-  for_each = var.secret_keys
+  for_each = var.enabled ? var.secret_keys : toset([])
 
   secret_id = var.created ? terraform_data.settled[0].output.arn : var.secret_arn
 

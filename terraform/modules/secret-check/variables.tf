@@ -1,3 +1,9 @@
+variable "enabled" {
+  description = "Whether the secret is read at all"
+  type        = bool
+  default     = true
+}
+
 variable "secret_arn" {
   description = "Secret with the Prefect credentials"
   type        = string

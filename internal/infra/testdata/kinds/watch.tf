@@ -131,12 +131,6 @@ resource "aws_cloudwatch_log_metric_filter" "this" {
   }
 }
 
-resource "aws_cloudwatch_query_definition" "this" {
-  name            = "${var.name}/errors"
-  log_group_names = [aws_cloudwatch_log_group.worker.name]
-  query_string    = var.changed ? "fields @timestamp, @message | limit 50" : "fields @timestamp, @message | limit 20"
-}
-
 resource "aws_budgets_budget" "this" {
   name         = var.name
   budget_type  = "COST"
