@@ -50,6 +50,7 @@ var rooms = []room{
 	{"internal/jobtemplate", "", "pure: what it needs of Prefect comes in through its Source interface"},
 	{"internal/prefect", "", "the API client and its wire types, usable without a worker"},
 	{"internal/infra", "terraform", "runs terraform on the module's files; what they deploy is the module's business"},
+	{"internal/stack", "ecs/cause", "looks at what is deployed; what ended a task it reads from the same table as the launcher"},
 	{"internal/image", "", "builds and pushes OCI images"},
 	{"internal/config", "", "settings; the environment comes in through a lookup function"},
 	{"internal/telemetry", "", "logs, metrics and health; the others hand it values and know nothing of it"},
@@ -104,7 +105,7 @@ type territory struct {
 var territories = []territory{
 	{
 		"github.com/aws/",
-		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront"},
+		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront", "internal/stack"},
 		"AWS is spoken in the adapters; cli and dev make the clients",
 	},
 	{
