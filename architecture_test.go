@@ -78,7 +78,7 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 var testImports = map[string]string{
 	"chaos":                   "front front/awsfront front/prefectfront", // what spoils, holds and records
 	"internal/leastprivilege": "cli front/awsfront infra",                // it applies the module, starts what the binary starts, and reads the ledger
-	"internal/modulecheck":    "infra front/awsfront",                    // it plans the module, and puts real events to its patterns
+	"internal/modulecheck":    "cloudwatch infra front/awsfront",         // it plans the module, and puts real metrics and events to what it made
 	"load":                    "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
 }
 

