@@ -57,7 +57,7 @@ check: ## Formatting and vet
 	@unformatted=$$(gofmt -l cmd internal terraform e2e conformance load chaos *.go); \
 	 if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags e2e,integration,conformance,load,chaos ./e2e/... ./internal/infra/... ./conformance/... ./load/... ./chaos/...
+	$(GO) vet -tags e2e,integration,conformance,load,chaos ./e2e/... ./internal/infra/... ./internal/modulecheck/... ./conformance/... ./load/... ./chaos/...
 
 .PHONY: tools
 tools: build
@@ -80,8 +80,8 @@ test-terraform: build ## The Terraform module: its own tests, then every example
 	@./scripts/test-terraform
 
 .PHONY: docs
-docs: ## Rewrite what is generated in the documentation of the Terraform module
-	$(GO) test -count=1 ./internal/modulecheck -update
+docs: tools ## Rewrite what is generated in the documentation of the Terraform module
+	$(TEST_ENV) $(GO) test -count=1 -tags integration -run 'TestReadmeTables|TestPrices|TestNetworkPrices|TestSkips|TestElements' ./internal/modulecheck -update
 
 .PHONY: reference
 reference: tools

@@ -50,6 +50,7 @@ var rooms = []room{
 	{"internal/jobtemplate", "", "pure: what it needs of Prefect comes in through its Source interface"},
 	{"internal/prefect", "", "the API client and its wire types, usable without a worker"},
 	{"internal/infra", "terraform", "runs terraform on the module's files; what they deploy is the module's business"},
+	{"internal/stack", "ecs/cause", "looks at what is deployed; what ended a task it reads from the same table as the launcher"},
 	{"internal/image", "", "builds and pushes OCI images"},
 	{"internal/config", "", "settings; the environment comes in through a lookup function"},
 	{"internal/telemetry", "", "logs, metrics and health; the others hand it values and know nothing of it"},
@@ -76,10 +77,10 @@ var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", 
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{
-	"chaos":                   "front front/awsfront front/prefectfront", // what spoils, holds and records
-	"internal/leastprivilege": "cli front/awsfront infra",                // it applies the module, starts what the binary starts, and reads the ledger
-	"internal/modulecheck":    "cloudwatch infra front/awsfront",         // it plans the module, and puts real metrics and events to what it made
-	"load":                    "ecs launch prefect worker",               // it starts what the binary starts, beside fakes whose clocks it reads
+	"chaos":                   "front front/awsfront front/prefectfront",             // what spoils, holds and records
+	"internal/leastprivilege": "cli front/awsfront infra",                            // it applies the module, starts what the binary starts, and reads the ledger
+	"internal/modulecheck":    "cloudwatch infra front/awsfront jobtemplate prefect", // it plans the module, puts real events to its patterns, and counts the metrics it pays for
+	"load":                    "ecs launch prefect worker",                           // it starts what the binary starts, beside fakes whose clocks it reads
 }
 
 func (r room) mayImport(other string, inTest bool) bool {
@@ -104,7 +105,7 @@ type territory struct {
 var territories = []territory{
 	{
 		"github.com/aws/",
-		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront"},
+		[]string{"internal/cli", "internal/cloudwatch", "internal/dev", "internal/doctor", "internal/ecs", "internal/front/awsfront", "internal/stack"},
 		"AWS is spoken in the adapters; cli and dev make the clients",
 	},
 	{

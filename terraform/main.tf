@@ -126,6 +126,11 @@ module "secrets" {
   manage_value                = var.manage_secret_value
   prefect_credentials         = var.prefect_credentials
   prefect_credentials_version = var.prefect_credentials_version
+
+  # ECS reads the secret with the execution role; worker and tick may read it again
+  # when the API has refused them.
+  create_policy = var.secret_reader_arns != null
+  reader_arns   = concat(compact([module.iam.execution_role_arn, module.iam.worker_role_arn, module.iam.tick_role_arn]), coalesce(var.secret_reader_arns, []))
 }
 
 module "cluster" {

@@ -159,6 +159,22 @@ variable "secret_recovery_window_in_days" {
   }
 }
 
+variable "secret_reader_arns" {
+  description = "Roles and users that may read the value of the created secret beside the stack's own roles, with `*` as wildcard: a policy on the secret denies it to everybody else. `[]` leaves it to the stack alone. Null means no policy: then IAM decides, as for any secret. Who plans with `modules/secret-check`, or applies with `manage_secret_value = true`, has to be among them"
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for arn in coalesce(var.secret_reader_arns, []) : can(regex("^arn:[^:]+:iam::[0-9*]+:(role|user|root)", arn))])
+    error_message = "secret_reader_arns holds ARNs of IAM roles and users, such as arn:aws:iam::123456789012:role/platform-*. Of an assumed role it takes the role's own ARN, not that of the session."
+  }
+
+  validation {
+    condition     = var.secret_reader_arns == null || try(length(var.secret_reader_arns) > 0, false) || !var.manage_secret_value
+    error_message = "secret_reader_arns is empty while manage_secret_value is true: version 5 of the provider reads the value back at each refresh, and the next plan would be denied. Name the role that runs Terraform."
+  }
+}
+
 ################################################################################
 # Network
 ################################################################################

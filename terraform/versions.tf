@@ -3,9 +3,11 @@ terraform {
   required_version = ">= 1.11"
 
   required_providers {
+    # 5.88 brings the write-only argument of the secret's value. Run with 5.100.0; not
+    # with 6, whose upgrade guide takes away nothing that is used here.
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.83, < 7.0"
+      version = ">= 5.88, < 7.0"
     }
   }
 }

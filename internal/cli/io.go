@@ -51,12 +51,22 @@ func (o *IO) env(name string) string {
 
 // readLine reads one line and no byte more.
 func readLine(r io.Reader) string {
+	line, _ := readAnswer(r)
+	return line
+}
+
+// readAnswer reads one line and no byte more, and says whether the input ended
+// instead: nobody is going to give another answer then.
+func readAnswer(r io.Reader) (answer string, ended bool) {
 	var line []byte
 	letter := make([]byte, 1)
 	for {
 		n, err := r.Read(letter)
-		if n > 0 && letter[0] == '\n' || n == 0 && err != nil {
-			return strings.TrimSpace(string(line))
+		switch {
+		case n > 0 && letter[0] == '\n':
+			return strings.TrimSpace(string(line)), false
+		case n == 0 && err != nil:
+			return strings.TrimSpace(string(line)), true
 		}
 		line = append(line, letter[:n]...)
 	}

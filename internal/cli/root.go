@@ -50,6 +50,9 @@ faber runs Prefect flows on AWS ECS Fargate.
   faber worker start   a Prefect 3 worker for work pools of type ecs and process
   faber worker config  the settings it would obey, and where they come from
   faber tick           how much there is to do, for CloudWatch, while no worker runs
+  faber init           a Terraform configuration for a stack in an AWS account
+  faber plan, apply    show what it would make, and make it; destroy takes it away
+  faber status, logs   how the stack is, and what its worker says
   faber dev up         the whole system on this machine: Prefect server, emulated
                        AWS, real containers, the same Terraform module
   faber secret put     fill the Secrets Manager secret that tasks read
@@ -75,6 +78,12 @@ Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong usage,
 	root.AddCommand(
 		newWorkerCommand(std),
 		newTickCommand(std),
+		newInitCommand(std),
+		newPlanCommand(std),
+		newApplyCommand(std),
+		newDestroyCommand(std),
+		newStatusCommand(std),
+		newLogsCommand(std),
 		newDevCommand(std),
 		newSecretCommand(std),
 		newImageCommand(std),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ import (
 // TestMain makes this test binary the program `faber` inside the scripts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"faber": func() { os.Exit(cli.Main(context.Background(), os.Args[1:], cli.System())) },
+		"faber":          func() { os.Exit(cli.Main(context.Background(), os.Args[1:], cli.System())) },
+		"fake-terraform": fakeTerraform,
 	})
 }
 
@@ -37,11 +39,13 @@ func TestScripts(t *testing.T) {
 			// Where the program under test is; the scripts choose all other programs.
 			bin, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Setenv("FABER_BIN", bin)
+			env.Setenv("FAKE_CALLS", filepath.Join(env.WorkDir, "terraform.log"))
+			env.Setenv("FAKE_OUTPUTS", filepath.Join(env.WorkDir, "outputs.json"))
 			env.Values[netKey{}] = &scriptNet{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"api": startAPI, "proxy": startProxy, "seen": haveSeen,
+			"api": startAPI, "aws": startAWS, "proxy": startProxy, "seen": haveSeen,
 		},
 	})
 }
@@ -69,8 +73,9 @@ func (n *scriptNet) note(who string, r *http.Request) {
 
 // startAPI starts a Prefect API and sets $API to its address, without /api:
 //
-//	api [pool=<name>] [type=<type>] [paused] [queues=<name>,...] [queues-paused=<name>,...] [version=<version>] [page] [tls]
+//	api [pool=<name>] [type=<type>] [paused] [template=<file>] [worker=<name>] [run=<name>] [queues=<name>,...] [queues-paused=<name>,...] [version=<version>] [page] [tls]
 //
+// The worker sends a heartbeat whenever somebody asks for workers; the run is due.
 // With page it answers everything with a web page; with tls, $WORK/cert.pem is
 // its certificate.
 func startAPI(ts *testscript.TestScript, _ bool, args []string) {
@@ -83,7 +88,15 @@ func startAPI(ts *testscript.TestScript, _ bool, args []string) {
 	_, paused := words["paused"]
 	server := fakeprefect.New()
 	if words["pool"] != "" {
-		server.AddPool(fakeprefect.Pool{Name: words["pool"], Type: words["type"], IsPaused: paused})
+		pool := fakeprefect.Pool{Name: words["pool"], Type: words["type"], IsPaused: paused}
+		if words["template"] != "" {
+			pool.BaseJobTemplate = []byte(ts.ReadFile(words["template"]))
+		}
+		server.AddPool(pool)
+	}
+	if words["run"] != "" {
+		flow := server.AddFlow(fakeprefect.Flow{Name: "f"}).ID
+		server.AddRun(fakeprefect.FlowRun{Name: words["run"], FlowID: flow, WorkPoolName: words["pool"]})
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", server)
@@ -92,6 +105,13 @@ func startAPI(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if names := words["queues"] + words["queues-paused"]; names != "" {
 		mux.HandleFunc("POST /api/work_pools/{pool}/queues/filter", answer("application/json", queues(words["queues"], words["queues-paused"])))
+	}
+	if words["worker"] != "" {
+		mux.HandleFunc("POST /api/work_pools/{pool}/workers/filter", func(w http.ResponseWriter, r *http.Request) {
+			beat := httptest.NewRequest(http.MethodPost, "/api/work_pools/"+r.PathValue("pool")+"/workers/heartbeat", strings.NewReader(`{"name":"`+words["worker"]+`"}`))
+			server.ServeHTTP(httptest.NewRecorder(), beat)
+			server.ServeHTTP(w, r)
+		})
 	}
 	_, page := words["page"]
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

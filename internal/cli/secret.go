@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func newSecretCommand(std *IO) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var fromStdin bool
+	var fromStdin, authString bool
 	put := &cobra.Command{
 		Use:   "put <secret name or ARN>",
 		Short: "Write API key, account id and workspace id into the secret",
@@ -38,28 +39,36 @@ variables PREFECT_API_KEY, PREFECT_ACCOUNT_ID and PREFECT_WORKSPACE_ID, or, with
 --stdin, from a JSON object with these keys on standard input; never from the
 command line, which every user of the machine can read.
 
+For a self-hosted server with basic authentication, --auth-string writes
+PREFECT_API_AUTH_STRING in their place.
+
 AWS credentials and region are found as by the AWS CLI. Afterwards set
 secret_value_ready = true and apply again: the service then starts its tasks.`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			values, err := readSecret(std, fromStdin)
+			keys := secretKeys
+			if authString {
+				keys = []string{"PREFECT_API_AUTH_STRING"}
+			}
+			values, err := readSecret(std, fromStdin, keys)
 			if err != nil {
 				return err
 			}
 			if err := putSecret(cmd.Context(), args[0], values); err != nil {
 				return err
 			}
-			fmt.Fprintf(std.Out, "wrote %s to %s\n", strings.Join(secretKeys, ", "), args[0])
+			fmt.Fprintf(std.Out, "wrote %s to %s\n", strings.Join(keys, ", "), args[0])
 			return nil
 		},
 	}
 	put.Flags().BoolVar(&fromStdin, "stdin", false, "read the values as a JSON object from standard input")
+	put.Flags().BoolVar(&authString, "auth-string", false, "write PREFECT_API_AUTH_STRING, for a self-hosted server")
 	cmd.AddCommand(put)
 	return cmd
 }
 
 // readSecret reads and checks the values before anything is called.
-func readSecret(std *IO, fromStdin bool) (map[string]string, error) {
+func readSecret(std *IO, fromStdin bool, keys []string) (map[string]string, error) {
 	values := map[string]string{}
 	if fromStdin {
 		data, err := io.ReadAll(std.In)
@@ -68,15 +77,15 @@ func readSecret(std *IO, fromStdin bool) (map[string]string, error) {
 		}
 		if json.Unmarshal(data, &values) != nil {
 			// The decoder's words could quote the input, which holds a key.
-			return nil, usageError("give an object with the keys "+strings.Join(secretKeys, ", ")+", all strings", "standard input is no JSON object of strings")
+			return nil, usageError("give an object with the keys "+strings.Join(keys, ", ")+", all strings", "standard input is no JSON object of strings")
 		}
 	} else {
-		for _, key := range secretKeys {
+		for _, key := range keys {
 			values[key] = std.env(key)
 		}
 	}
 	var errs []error
-	for _, key := range secretKeys {
+	for _, key := range keys {
 		values[key] = strings.TrimSpace(values[key])
 		if values[key] == "" {
 			errs = append(errs, fmt.Errorf("%s is missing", key))
@@ -88,7 +97,7 @@ func readSecret(std *IO, fromStdin bool) (map[string]string, error) {
 		}
 	}
 	for key := range values {
-		if key != secretKeys[0] && key != secretKeys[1] && key != secretKeys[2] {
+		if !slices.Contains(keys, key) {
 			errs = append(errs, fmt.Errorf("%s is no key of the secret", key))
 		}
 	}
@@ -108,6 +117,9 @@ func putSecret(ctx context.Context, id string, values map[string]string) error {
 	config, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
 		return fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if region := arnRegion(id); region != "" {
+		config.Region = region
 	}
 	if config.Region == "" {
 		return usageError("set AWS_REGION", "no AWS region is configured")

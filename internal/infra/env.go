@@ -18,7 +18,9 @@ const (
 // childEnv is the environment that terraform runs with. Variables of Terraform
 // that would change what a command does, TF_VAR_ and TF_CLI_ARGS_ among them,
 // are left out: the plan has to come from what this package was given.
-func childEnv(environ []string) map[string]string {
+func childEnv(environ []string) map[string]string { return tfexec.CleanEnv(environMap(environ)) }
+
+func environMap(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, entry := range environ {
 		if name, value, ok := strings.Cut(entry, "="); ok && name != "" {
@@ -33,7 +35,19 @@ func childEnv(environ []string) map[string]string {
 		}
 	}
 	env["CHECKPOINT_DISABLE"] = "1" // nobody asked for news about new versions
-	return tfexec.CleanEnv(env)
+	return env
+}
+
+// userEnv is the environment of a terraform that the user could have typed: all
+// of it is handed on. Nobody is there to answer terraform itself, since its output
+// is read by faber.
+func userEnv(environ []string) map[string]string {
+	env := environMap(environ)
+	env["TF_INPUT"] = "0"
+	if env["TF_IN_AUTOMATION"] == "" {
+		env["TF_IN_AUTOMATION"] = "1" // no advice on what to type next: faber gives it
+	}
+	return env
 }
 
 func environSlice(env map[string]string) []string {

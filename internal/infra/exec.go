@@ -32,6 +32,9 @@ type ExecOptions struct {
 // second one would make it leave its state unwritten, so none is sent.
 func (s *Stack) Exec(ctx context.Context, o ExecOptions) (int, error) {
 	env := childEnv(s.o.Environ)
+	if s.o.UsersFolder {
+		env = userEnv(s.o.Environ)
+	}
 	for name, value := range o.Vars {
 		text, err := varText(value)
 		if err != nil {

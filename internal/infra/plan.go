@@ -37,6 +37,8 @@ type Plan struct {
 	Destroy int
 	Import  int
 	Changes []Change
+	// Warnings are Terraform's, in one line each. What a check block found is among them.
+	Warnings []string
 	// Changed is false when applying the plan would do nothing at all. Outputs
 	// alone may change, without a resource.
 	Changed bool
@@ -61,6 +63,10 @@ func (s *Stack) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	}
 	var changed bool
 	out, err := s.run(ctx, "plan", 0, func(w io.Writer) (err error) {
+		if s.o.UsersFolder {
+			changed, err = s.planAsUser(ctx, w, file, o, files.paths)
+			return err
+		}
 		changed, err = s.tf.PlanJSON(ctx, w, opts...)
 		return err
 	})
@@ -69,7 +75,7 @@ func (s *Stack) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	}
 	counts := out.counts.Changes
 	return &Plan{
-		File: file, Changed: changed, secrets: o.Secrets, Changes: out.changes,
+		File: file, Changed: changed, secrets: o.Secrets, Changes: out.changes, Warnings: out.texts("warning"),
 		Add: counts.Add, Change: counts.Change, Destroy: counts.Remove, Import: counts.Import,
 	}, nil
 }
@@ -96,10 +102,18 @@ func (s *Stack) Apply(ctx context.Context, p *Plan) (Result, error) {
 	for _, path := range files.paths {
 		opts = append(opts, tfexec.VarFile(path))
 	}
-	out, err := s.run(ctx, "apply", p.Total(), func(w io.Writer) error { return s.tf.ApplyJSON(ctx, w, opts...) })
+	out, err := s.run(ctx, "apply", p.Total(), func(w io.Writer) error {
+		if s.o.UsersFolder {
+			return s.applyAsUser(ctx, w, p, files.paths)
+		}
+		return s.tf.ApplyJSON(ctx, w, opts...)
+	})
 	done := out.counts.Changes
 	return Result{Add: done.Add, Change: done.Change, Destroy: done.Remove}, errors.Join(err, files.remove(), p.remove())
 }
+
+// Discard removes a saved plan that is not going to be applied.
+func (p *Plan) Discard() error { return p.remove() }
 
 // remove deletes the saved plan: it holds for the state it was made of only.
 func (p *Plan) remove() error {
@@ -155,6 +169,9 @@ func (o Outputs) Decode(name string, into any) error {
 
 // Outputs reads the outputs of the last apply.
 func (s *Stack) Outputs(ctx context.Context) (Outputs, error) {
+	if s.o.UsersFolder {
+		return s.outputsAsUser(ctx)
+	}
 	metas, err := s.tf.Output(ctx)
 	if err != nil {
 		return nil, s.plain(ctx, "output", err)
@@ -169,7 +186,7 @@ func (s *Stack) Outputs(ctx context.Context) (Outputs, error) {
 // Resources lists the addresses of all resources in the state, sorted. It is
 // empty when nothing was applied, or everything was destroyed.
 func (s *Stack) Resources(ctx context.Context) ([]string, error) {
-	state, err := s.tf.Show(ctx)
+	state, err := s.showState(ctx)
 	if err != nil {
 		return nil, s.plain(ctx, "show", err)
 	}

@@ -48,6 +48,13 @@ type Options struct {
 	Progress func(Progress)
 	// Logger may be nil.
 	Logger *slog.Logger
+	// UsersFolder says that Dir is a folder of the user's own. What is run there is
+	// what the user's own terraform would run: TF_VAR_, TF_CLI_ARGS_, TF_WORKSPACE and
+	// the like are obeyed.
+	UsersFolder bool
+	// ReadOnly takes no hold of the directory: for looking at outputs and state while
+	// somebody else may be at work.
+	ReadOnly bool
 }
 
 // Stack is one working directory, held by this process. Its methods must not be
@@ -74,14 +81,16 @@ func Open(o Options) (*Stack, error) {
 		return nil, fmt.Errorf("make the working directory of terraform: %w", err)
 	}
 	lock := flock.New(filepath.Join(o.Dir, lockName))
-	held, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
-	}
-	if !held {
-		return nil, &Problem{
-			Message: "another faber is working in " + o.Dir,
-			Hint:    "wait until it is done and run the command again",
+	if !o.ReadOnly {
+		held, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
+		}
+		if !held {
+			return nil, &Problem{
+				Message: "another faber is working in " + o.Dir,
+				Hint:    "wait until it is done and run the command again",
+			}
 		}
 	}
 	tf, err := newTerraform(o)
@@ -142,7 +151,17 @@ func (s *Stack) init(ctx context.Context, mirror string) error {
 	if mirror != "" {
 		opts = append(opts, tfexec.PluginDir(mirror))
 	}
-	_, err := s.run(ctx, "init", 0, func(w io.Writer) error { return s.tf.InitJSON(ctx, w, opts...) })
+	_, err := s.run(ctx, "init", 0, func(w io.Writer) error {
+		if s.o.UsersFolder {
+			args := []string{"init", "-json", "-input=false"}
+			if mirror != "" {
+				args = append(args, "-plugin-dir="+mirror)
+			}
+			_, err := s.asUser(ctx, w, args...)
+			return err
+		}
+		return s.tf.InitJSON(ctx, w, opts...)
+	})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,27 @@ type diagnostic struct {
 	Summary  string `json:"summary"`
 	Detail   string `json:"detail"`
 	Address  string `json:"address"`
+	Range    struct {
+		Filename string `json:"filename"`
+		Start    struct {
+			Line int `json:"line"`
+		} `json:"start"`
+	} `json:"range"`
+}
+
+// text is the diagnostic in one line, with where it comes from.
+func (d diagnostic) text() string {
+	text := d.Summary
+	if d.Address != "" {
+		text = d.Address + ": " + text
+	}
+	if d.Detail != "" {
+		text += ": " + strings.Join(strings.Fields(d.Detail), " ")
+	}
+	if d.Range.Filename != "" {
+		text += fmt.Sprintf(" (%s line %d)", d.Range.Filename, d.Range.Start.Line)
+	}
+	return text
 }
 
 // line is one line of Terraform's machine-readable output, as far as it is used.
@@ -150,22 +172,17 @@ func (s *stream) tell(l line) {
 }
 
 // errorText joins what Terraform complained about; "" when it did not.
-func (s *stream) errorText() string {
+func (s *stream) errorText() string { return strings.Join(s.texts("error"), "\n") }
+
+// texts are the diagnostics of a severity, each once.
+func (s *stream) texts(severity string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lines []string
 	for _, d := range s.diagnostics {
-		if d.Severity != "error" {
-			continue
+		if text := d.text(); d.Severity == severity && !slices.Contains(lines, text) {
+			lines = append(lines, text)
 		}
-		text := d.Summary
-		if d.Address != "" {
-			text = fmt.Sprintf("%s: %s", d.Address, text)
-		}
-		if d.Detail != "" {
-			text += ": " + strings.Join(strings.Fields(d.Detail), " ")
-		}
-		lines = append(lines, text)
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }

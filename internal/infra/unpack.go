@@ -27,6 +27,28 @@ func Unpack(dir string) error {
 	return nil
 }
 
+// ModuleFiles are the module's files without its examples, by slash-separated
+// name: what a configuration that calls the module needs beside it.
+func ModuleFiles() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	err := fs.WalkDir(terraform.Module, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case name == "examples":
+			return fs.SkipDir
+		case entry.IsDir():
+			return nil
+		}
+		files[name], err = fs.ReadFile(terraform.Module, name)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the terraform module: %w", err)
+	}
+	return files, nil
+}
+
 func unpack(module fs.FS, dir string) error {
 	var names []string
 	err := fs.WalkDir(module, ".", func(name string, entry fs.DirEntry, err error) error {

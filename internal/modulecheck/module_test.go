@@ -141,8 +141,14 @@ func shortDefault(text string, expr hcl.Expression) string {
 // submodules are the names of the directories below modules.
 func submodules(t *testing.T) []string { t.Helper(); return directories(t, "modules") }
 
-// examples are the names of the directories below examples.
-func examples(t *testing.T) []string { t.Helper(); return directories(t, "examples") }
+// examples are the names of the directories below examples that hold a configuration:
+// there may be one for another program.
+func examples(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(directories(t, "examples"), func(name string) bool {
+		return len(tfFiles(filepath.Join(moduleDir, "examples", name))) == 0
+	})
+}
 
 func directories(t *testing.T, below string) []string {
 	t.Helper()

@@ -76,6 +76,8 @@ func TestModuleFiles(t *testing.T) {
 					t.Errorf("terraform/%s/%s has no %s", kind, name, file)
 				}
 			}
+		}
+		for _, name := range directories(t, kind) {
 			if link := fmt.Sprintf("(%s/%s)", kind, name); !strings.Contains(readme, link) {
 				t.Errorf("terraform/README.md has no link %s", link)
 			}

@@ -305,7 +305,7 @@ func (s *Server) setState(r *http.Request) (int, any) {
 }
 
 // filterRuns understands the filter of a worker that looks for open runs of its
-// pool, and refuses what it does not understand.
+// pool, and that of a list of the latest runs. It refuses what it does not understand.
 func (s *Server) filterRuns(r *http.Request) (int, any) {
 	type anyOf struct {
 		Any []string `json:"any_"`
@@ -318,6 +318,9 @@ func (s *Server) filterRuns(r *http.Request) (int, any) {
 				Type anyOf `json:"type"`
 				Name anyOf `json:"name"`
 			} `json:"state"`
+			Expected struct {
+				Before *time.Time `json:"before_"`
+			} `json:"expected_start_time"`
 		} `json:"flow_runs"`
 		WorkPools struct {
 			ID anyOf `json:"id"`
@@ -330,11 +333,18 @@ func (s *Server) filterRuns(r *http.Request) (int, any) {
 	}
 	var found []*FlowRun
 	for _, run := range s.runs {
+		before := filter.FlowRuns.Expected.Before
+		if before != nil && run.ExpectedStart.After(*before) {
+			continue
+		}
 		if matches(filter.FlowRuns.State.Type.Any, run.StateType) && matches(filter.FlowRuns.State.Name.Any, run.StateName) && matches(filter.WorkPools.ID.Any, run.WorkPoolID) {
 			found = append(found, run)
 		}
 	}
-	slices.SortFunc(found, func(a, b *FlowRun) int { // ID_DESC, the one order that is asked for
+	slices.SortFunc(found, func(a, b *FlowRun) int { // ID_DESC, unless another order is asked for
+		if filter.Sort == "EXPECTED_START_TIME_DESC" {
+			return b.ExpectedStart.Compare(a.ExpectedStart.Time)
+		}
 		if a.ID > b.ID {
 			return -1
 		}

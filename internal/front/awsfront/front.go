@@ -70,7 +70,9 @@ type Front struct {
 	costTags    *costTags
 	parts       *vpcParts
 	pending     *pending
-	identities  *identityProviders
+
+	emptySecrets *emptySecrets
+	identities   *identityProviders
 
 	tasks    *tasks
 	messages *messages
@@ -95,6 +97,7 @@ func New(o Options) *Front {
 		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(), policies: newPolicies(), builds: newBuildProjects(),
 		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), pending: newPending(), identities: newIdentityProviders(),
 	}
+	f.emptySecrets = newEmptySecrets()
 	f.tasks, f.messages, f.quotas = newTasks(f, o.MissingFor), newMessages(f), newQuotas(o.Quotas, time.Now)
 	f.watch = newWatch(f)
 	f.patches = f.patchTable()

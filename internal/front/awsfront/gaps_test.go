@@ -61,6 +61,34 @@ func TestStrategyChangeWantsDeployment(t *testing.T) {
 	}
 }
 
+func TestEmptySecretHasNoVersions(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	const arn, target = `"ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:s-1"`, "secretsmanager."
+	s.ministack.says("CreateSecret", `{`+arn+`,"VersionId":"v1"}`)
+	s.ministack.says("PutSecretValue", `{`+arn+`,"VersionId":"v2"}`)
+	s.ministack.says("UpdateSecret", `{`+arn+`}`)
+	s.ministack.says("DescribeSecret", `{`+arn+`,"VersionIdsToStages":{"v1":["AWSCURRENT"]}}`)
+	versions := func() any {
+		return s.callOK(t, "secretsmanager", target+"DescribeSecret", `{"SecretId":"s"}`)["VersionIdsToStages"]
+	}
+	s.callOK(t, "secretsmanager", target+"CreateSecret", `{"Name":"s"}`)
+	if got := versions(); got != nil {
+		t.Errorf("a secret without a value has versions: %v", got)
+	}
+	s.callOK(t, "secretsmanager", target+"UpdateSecret", `{"SecretId":"s","Description":"d"}`)
+	if got := versions(); got != nil {
+		t.Errorf("with another description it has versions: %v", got)
+	}
+	s.callOK(t, "secretsmanager", target+"PutSecretValue", `{"SecretId":"s","SecretString":"x"}`)
+	if versions() == nil {
+		t.Error("with a value it has no version")
+	}
+	s.callOK(t, "secretsmanager", target+"CreateSecret", `{"Name":"s","SecretString":"x"}`)
+	if versions() == nil {
+		t.Error("created with a value it has no version")
+	}
+}
+
 func TestScalableTargets(t *testing.T) {
 	s := newFakeStack(t, Options{})
 	s.ministack.says("DescribeServices", `{"services":[{"status":"ACTIVE","desiredCount":2}]}`)

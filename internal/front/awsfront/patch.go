@@ -29,6 +29,10 @@ func (f *Front) patchTable() map[front.Op]patch {
 			"RegisterTaskDefinition": f.registerTaskDefinition, "DeregisterTaskDefinition": f.deregisterTaskDefinition,
 		},
 		"sqs": {"ReceiveMessage": f.receiveMessage},
+		"secretsmanager": {
+			"CreateSecret": f.changeSecret(true), "UpdateSecret": f.changeSecret(false), "PutSecretValue": f.changeSecret(false),
+			"DescribeSecret": f.describeSecret,
+		},
 		"ec2": {
 			"CreateVpcEndpoint": f.createVPCEndpoint, "ModifyVpcEndpoint": f.modifyVPCEndpoint,
 			"DescribeVpcEndpoints": f.describeVPCEndpoints, "DeleteVpcEndpoints": f.deleteVPCEndpoints,

@@ -15,6 +15,7 @@ module "faber" {
   secret_value_ready          = var.secret_value_ready
   prefect_credentials         = var.prefect_credentials
   prefect_credentials_version = var.prefect_credentials_version
+  secret_reader_arns          = var.secret_reader_arns
 
   az_count = 3
   nat_mode = var.nat_mode
@@ -42,6 +43,13 @@ module "faber" {
   alarm_emails      = var.alarm_emails
   alarm_thresholds  = var.alarm_thresholds
   alarm_runbook_url = var.alarm_runbook_url
+
+  # One key of the account's own for all that is kept, made or yours, and logs for as
+  # long as an auditor asks for them.
+  create_kms_key        = var.create_kms_key
+  kms_key_arn           = var.kms_key_arn
+  enable_flow_logs      = var.enable_flow_logs
+  log_retention_in_days = var.log_retention_in_days
 
   # What the flows themselves may do; the worker's own role stays out of it.
   flow_run_iam_statements = [for arn in [var.data_bucket_arn] : {

@@ -61,6 +61,12 @@ variable "prefect_credentials_version" {
   default     = 1
 }
 
+variable "secret_reader_arns" {
+  description = "Roles and users that may read the secret's value beside the stack's own; it is denied to everybody else. Null means that IAM decides"
+  type        = list(string)
+  default     = null
+}
+
 variable "nat_mode" {
   description = "NAT gateways: `none`, `single` or `per_az`"
   type        = string
@@ -151,4 +157,28 @@ variable "state_bucket" {
   description = "Bucket with this configuration's state, which the pipeline needs"
   type        = string
   default     = null
+}
+
+variable "create_kms_key" {
+  description = "Whether everything that is kept is encrypted with a customer managed key"
+  type        = bool
+  default     = false
+}
+
+variable "kms_key_arn" {
+  description = "Existing customer managed key for everything that is kept, with `create_kms_key = false`"
+  type        = string
+  default     = null
+}
+
+variable "enable_flow_logs" {
+  description = "Whether the VPC writes flow logs"
+  type        = bool
+  default     = false
+}
+
+variable "log_retention_in_days" {
+  description = "Days for which logs are kept"
+  type        = number
+  default     = 30
 }

@@ -1,4 +1,5 @@
 resource "aws_ecs_cluster" "this" {
+  # checkov:skip=CKV_AWS_65:Container Insights are charged by the metric, and each deployment brings some; `container_insights` switches them on
   name = var.name
 
   setting {
@@ -20,6 +21,7 @@ resource "aws_ecs_cluster_capacity_providers" "this" {
 }
 
 resource "aws_cloudwatch_log_group" "worker" {
+  # checkov:skip=CKV_AWS_338:how long logs are to be kept is for who runs the flows to say, and 30 days are the default; `log_retention_in_days = 365` satisfies it
   name              = "/faber/${var.name}/worker"
   retention_in_days = var.log_retention_in_days
   kms_key_id        = var.kms_key_arn
@@ -28,6 +30,7 @@ resource "aws_cloudwatch_log_group" "worker" {
 }
 
 resource "aws_cloudwatch_log_group" "flow_runs" {
+  # checkov:skip=CKV_AWS_338:how long logs are to be kept is for who runs the flows to say, and 30 days are the default; `log_retention_in_days = 365` satisfies it
   name              = "/faber/${var.name}/flow-runs"
   retention_in_days = var.log_retention_in_days
   kms_key_id        = var.kms_key_arn

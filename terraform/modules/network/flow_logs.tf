@@ -5,6 +5,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "flow_logs" {
+  # checkov:skip=CKV_AWS_338:how long logs are to be kept is for who runs the flows to say, and 30 days are the default; `log_retention_in_days = 365` satisfies it
   count = local.flow_logs ? 1 : 0
 
   name              = "/faber/${var.name}/vpc-flow-logs"

@@ -25,10 +25,18 @@ ephemeral "aws_secretsmanager_secret_version" "key" {
   for_each = var.enabled ? var.secret_keys : toset([])
 
   secret_id = var.created ? terraform_data.settled[0].output.arn : var.secret_arn
+}
+
+# The question is a precondition of a resource beside it, and no postcondition of
+# the ephemeral one: `terraform show -json` of Terraform 1.11.4 ends with a panic
+# ("unsupported resource mode 69") for every plan of a configuration in which an
+# ephemeral resource has conditions, even one with count = 0.
+resource "terraform_data" "key" {
+  for_each = var.secret_keys
 
   lifecycle {
-    postcondition {
-      condition     = try(length(jsondecode(self.secret_string)[each.key]) > 0, false)
+    precondition {
+      condition     = !var.enabled || try(length(jsondecode(ephemeral.aws_secretsmanager_secret_version.key[each.key].secret_string)[each.key]) > 0, false)
       error_message = "Secret: ${var.created ? terraform_data.settled[0].output.arn : var.secret_arn} has no key ${each.key}, which the task definition names: ECS starts no task without it. The value must be a JSON object with the keys ${join(", ", sort(var.secret_keys))}, none of them empty: put it in with 'faber secret put', or raise prefect_credentials_version where Terraform writes it."
     }
   }

@@ -9,3 +9,8 @@ output "name" {
   description = "Name of the secret"
   value       = aws_secretsmanager_secret.this.name
 }
+
+output "policy" {
+  description = "Policy of the secret as JSON. Null without `create_policy`"
+  value       = one(aws_secretsmanager_secret_policy.this[*].policy)
+}

@@ -51,3 +51,15 @@ variable "prefect_credentials_version" {
   type        = number
   default     = 1
 }
+
+variable "create_policy" {
+  description = "Whether the secret gets a policy that lets nobody but `reader_arns` read the value. A plain bool of its own, since roles that are yet to be made have no ARN at plan"
+  type        = bool
+  default     = false
+}
+
+variable "reader_arns" {
+  description = "Roles and users that may read the value, with `*` as wildcard. Whoever runs Terraform must be among them when `manage_value` is true: version 5 of the provider reads the value back at each refresh (hashicorp/terraform-provider-aws#42383)"
+  type        = list(string)
+  default     = []
+}

@@ -2,9 +2,9 @@
 # own state on disk: a state cannot be kept in a bucket that it has yet to make.
 
 resource "aws_s3_bucket" "this" {
-  # checkov:skip=CKV_AWS_18: what reads and writes a state is in CloudTrail's data events, for those who pay for them; a bucket of access logs would need one of its own
-  # checkov:skip=CKV_AWS_144: a state describes one region, and is of no use in another while that region is gone; old versions are kept beside it
-  # checkov:skip=CKV2_AWS_62: nobody waits for a state to change
+  # checkov:skip=CKV_AWS_18:no input: what reads and writes a state is in CloudTrail's data events, for those who pay for them; a bucket of access logs would need one of its own
+  # checkov:skip=CKV_AWS_144:no input: a state describes one region, and is of no use in another while that region is gone; old versions are kept beside it
+  # checkov:skip=CKV2_AWS_62:no input: nobody waits for a state to change
 
   bucket        = var.bucket_name
   bucket_prefix = var.bucket_name == null ? "${var.name}-state-" : null

@@ -1,0 +1,5 @@
+//go:build integration
+
+package modulecheck
+
+const everyExample = true

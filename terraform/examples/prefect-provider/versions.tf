@@ -1,0 +1,14 @@
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.88, < 7.0"
+    }
+    prefect = {
+      source  = "PrefectHQ/prefect"
+      version = ">= 2.0, < 3.0"
+    }
+  }
+}
