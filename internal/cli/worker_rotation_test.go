@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,11 +52,12 @@ func startSecrets(t *testing.T) *secretsmanager.Client {
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "hypercorn", "ministack.app:app", "--bind", address)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has children, which are to end with it
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	})
 	for name, value := range map[string]string{

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,12 +42,13 @@ func startEmulator(t *testing.T, health string, command func(host, port string) 
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, command(host, port)...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has children, which are to end with it
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill() // it may have ended
-		cmd.Wait()         // it was killed
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+		_ = cmd.Wait()                                      // it was killed
 	})
 	endpoint = "http://" + net.JoinHostPort(host, port)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}

@@ -70,7 +70,8 @@ var listings = []struct{ service, call, body, entry string }{
 	{"codeconnections", "com.amazonaws.codeconnections.CodeConnections_20231201.ListConnections", "{}", `"ConnectionArn": *"([^"]+)`},
 	{"budgets", "AWSBudgetServiceGateway.DescribeBudgets", `{"AccountId":"` + account + `"}`, `"BudgetName": *"([^"]+)`},
 	{"ce", "AWSInsightsIndexService.ListCostAllocationTags", `{"Status":"Active"}`, `"TagKey": *"([^"]+)`},
-	{"tagging", "ResourceGroupsTaggingAPI_20170126.GetResources", "{}", `"ResourceARN": *"([^"]+)`},
+	// ministack lists what has lost its last tag as well.
+	{"tagging", "ResourceGroupsTaggingAPI_20170126.GetResources", "{}", `"ResourceARN": *"([^"]+)", *"Tags": *\[\{`},
 	{"scheduler", "/schedules", "", `"Arn": *"(arn:aws:scheduler[^"]+)`},
 	{"scheduler", "/schedule-groups", "", `"Name": *"([^"]+)`},
 	{"s3", "/", "", `<Name>([^<]+)`},

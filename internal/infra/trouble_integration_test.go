@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ import (
 // resource, although Terraform itself would put most of it right; and the way
 // that the message tells has to work.
 func TestModuleNamesTrouble(t *testing.T) {
-	s, account := onEmulator(t, "local")
+	s, hand := onEmulator(t, "local")
 	in := PlanOptions{
 		Vars: Vars{
 			"name": "faber-trouble", "image": "faber:test", "desired_count": 0, "enable_task_events": false,
@@ -57,77 +58,46 @@ func TestModuleNamesTrouble(t *testing.T) {
 	if err := outputs.Decode("private_subnet_ids", &subnets); err != nil {
 		t.Fatal(err)
 	}
-	subnet, table := subnets[0], account.routeTable(subnets[0])
+	tables := []string{hand.routeTable(subnets[0]), hand.routeTable(subnets[1])}
 	role := outputs.String("tasks_iam_role_arn")
 	roleName := role[strings.LastIndexByte(role, '/')+1:]
 	secret := outputs.String("secret_arn")
 
-	repair := maps.Clone(in.Vars)
-	repair["verify"] = false
-	for _, trouble := range []struct {
-		name  string
-		cause func()
-		names []string // what the message has to hold
-	}{
-		{
-			"the default route is deleted",
-			func() {
-				account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
-			},
-			[]string{`module.checks.terraform_data.route["a"]`, subnet, "no default route", table},
-		},
-		{
-			"the NAT gateway is deleted",
-			func() {
-				account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteNatGateway"}, "NatGatewayId": {account.natGateway(table)}})
-			},
-			[]string{`module.checks.terraform_data.route["a"]`, subnet, "NAT gateway nat-", "not available"},
-		},
-		{
-			"the subnet loses its route table",
-			func() {
-				account.query("ec2", "2016-11-15", url.Values{"Action": {"DisassociateRouteTable"}, "AssociationId": {account.association(table)}})
-			},
-			[]string{`module.checks.terraform_data.route["a"]`, subnet, "no default route"},
-		},
-		{
-			"the role trusts another service",
-			func() {
-				account.query("iam", "2010-05-08", url.Values{"Action": {"UpdateAssumeRolePolicy"}, "RoleName": {roleName}, "PolicyDocument": {
-					`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
-				}})
-			},
-			[]string{`module.checks.terraform_data.trust["worker"]`, roleName, "ecs-tasks.amazonaws.com"},
-		},
-	} {
-		t.Run(trouble.name, func(t *testing.T) {
-			trouble.cause()
-			planFails(t, s, in, trouble.names)
-			applyPlan(t, s, PlanOptions{Vars: repair, Secrets: in.Secrets})
-			planIsClean(t, s, in)
-		})
-	}
-
-	t.Run("the secret lacks a key", func(t *testing.T) {
-		account.json("secretsmanager", "secretsmanager.PutSecretValue", map[string]string{
-			"SecretId": secret, "SecretString": `{"PREFECT_API_KEY":"` + canary + `","PREFECT_ACCOUNT_ID":""}`,
-		})
-		planFails(t, s, in, []string{`module.secret_check.terraform_data.key["PREFECT_ACCOUNT_ID"]`, secret, "no key PREFECT_ACCOUNT_ID", "no key PREFECT_WORKSPACE_ID"})
-		noCanary(t, s.o.Dir)
-
-		// Who may not read the secret plans without this check.
-		unread := PlanOptions{Vars: maps.Clone(in.Vars), Secrets: in.Secrets}
-		unread.Vars["check_secret_keys"] = false
-		if _, err := s.Plan(t.Context(), unread); err != nil {
-			t.Error(err)
-		}
-
-		// Having Terraform write the value again goes through, and is looked at.
-		in.Vars["prefect_credentials_version"] = 2
-		applyPlan(t, s, in)
-		planIsClean(t, s, in)
-		noCanary(t, s.o.Dir)
+	// All at once: each is named for itself, and a plan on the emulator takes long.
+	hand.deleteDefaultRoute(tables[0])
+	hand.query("ec2", ec2Version, url.Values{"Action": {"DeleteNatGateway"}, "NatGatewayId": {hand.natGateway(tables[1])}})
+	hand.query("iam", "2010-05-08", url.Values{"Action": {"UpdateAssumeRolePolicy"}, "RoleName": {roleName}, "PolicyDocument": {
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
+	}})
+	hand.json("secretsmanager", "secretsmanager.PutSecretValue", map[string]string{
+		"SecretId": secret, "SecretString": `{"PREFECT_API_KEY":"` + canary + `","PREFECT_ACCOUNT_ID":""}`,
 	})
+	planFails(t, s, in,
+		[]string{subnets[0], "no default route", tables[0]},
+		[]string{subnets[1], "NAT gateway nat-", "not available"},
+		[]string{role, "ecs-tasks.amazonaws.com"},
+		[]string{secret, "no key PREFECT_ACCOUNT_ID"},
+		[]string{secret, "no key PREFECT_WORKSPACE_ID"},
+	)
+	noCanary(t, s.o.Dir)
+
+	// Who may not read the secret plans without that check, and whoever means to
+	// have the rest repaired without the others.
+	repair := PlanOptions{Vars: maps.Clone(in.Vars), Secrets: in.Secrets}
+	repair.Vars["verify"], repair.Vars["check_secret_keys"] = false, false
+	makePlan(t, s, repair)
+
+	// The value that Terraform writes anew is looked at once it is written.
+	repair.Vars["check_secret_keys"] = true
+	repair.Vars["prefect_credentials_version"] = 2
+	applyPlan(t, s, repair)
+	in.Vars["prefect_credentials_version"] = 2
+	planIsClean(t, s, in)
+	noCanary(t, s.o.Dir)
+
+	hand.query("ec2", ec2Version, url.Values{"Action": {"DisassociateRouteTable"}, "AssociationId": {hand.association(tables[0])}})
+	planFails(t, s, in, []string{subnets[0], "no default route"})
+	applyPlan(t, s, repair)
 
 	t.Run("one more zone leaves the others alone", func(t *testing.T) {
 		in.Vars["az_count"] = 3
@@ -147,7 +117,7 @@ func TestModuleNamesTrouble(t *testing.T) {
 		planIsClean(t, s, in)
 	})
 
-	account.query("ec2", "2016-11-15", url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
+	hand.deleteDefaultRoute(tables[0])
 }
 
 // onEmulator opens an example in a directory of its own, to be applied to the
@@ -212,19 +182,24 @@ func planIsClean(t *testing.T, s *Stack, in PlanOptions) {
 	}
 }
 
-func planFails(t *testing.T, s *Stack, in PlanOptions, names []string) {
+// planFails wants, for each list, one message that holds all of it.
+func planFails(t *testing.T, s *Stack, in PlanOptions, lists ...[]string) {
 	t.Helper()
 	_, err := s.Plan(t.Context(), in)
 	if err == nil {
 		t.Fatal("the plan went through")
 	}
 	t.Logf("the plan says: %v", err)
-	for _, name := range names {
-		if !strings.Contains(err.Error(), name) {
-			t.Errorf("the plan does not name %s", name)
+	for _, names := range lists {
+		if !slices.ContainsFunc(strings.Split(err.Error(), "\n"), func(message string) bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return !strings.Contains(message, name) })
+		}) {
+			t.Errorf("no message names all of %q", names)
 		}
 	}
 }
+
+const ec2Version = "2016-11-15"
 
 // emulatedAccount is a key that the emulator takes for the account's number.
 const emulatedAccount = "123456789012"
@@ -294,7 +269,7 @@ type routeTables struct {
 func (a *byHand) tables(filter, value string) routeTables {
 	a.t.Helper()
 	var out routeTables
-	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "Filter.1.Name": {filter}, "Filter.1.Value.1": {value}})
+	answer := a.query("ec2", ec2Version, url.Values{"Action": {"DescribeRouteTables"}, "Filter.1.Name": {filter}, "Filter.1.Value.1": {value}})
 	if err := xml.Unmarshal(answer, &out); err != nil {
 		a.t.Fatal(err)
 	}
@@ -314,11 +289,16 @@ func (a *byHand) routeTable(subnet string) string {
 func (a *byHand) table(id string) routeTables {
 	a.t.Helper()
 	var out routeTables
-	answer := a.query("ec2", "2016-11-15", url.Values{"Action": {"DescribeRouteTables"}, "RouteTableId.1": {id}})
+	answer := a.query("ec2", ec2Version, url.Values{"Action": {"DescribeRouteTables"}, "RouteTableId.1": {id}})
 	if err := xml.Unmarshal(answer, &out); err != nil || len(out.Tables) != 1 {
 		a.t.Fatalf("route table %s: %v (%v)", id, out, err)
 	}
 	return out
+}
+
+func (a *byHand) deleteDefaultRoute(table string) {
+	a.t.Helper()
+	a.query("ec2", ec2Version, url.Values{"Action": {"DeleteRoute"}, "RouteTableId": {table}, "DestinationCidrBlock": {"0.0.0.0/0"}})
 }
 
 func (a *byHand) natGateway(table string) string {

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,7 @@ func planOffline(t *testing.T, example string, vars infra.Vars) *offlinePlan {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(root, "examples", example)
+	withoutSecretCheck(t, filepath.Join(dir, "main.tf"))
 	if err := os.WriteFile(filepath.Join(dir, "test_override.tf"), []byte(existingSecret), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +221,24 @@ func planOffline(t *testing.T, example string, vars infra.Vars) *offlinePlan {
 	}
 	p.readReferences("", p.plan.Config.RootModule)
 	return p
+}
+
+// secretCheck is the example's module that looks into the secret.
+var secretCheck = regexp.MustCompile(`(?ms)^module "secret_check" \{$.*?^\}$`)
+
+// withoutSecretCheck takes that module out of a copy of an example: Terraform 1.11
+// panics when it shows a plan as JSON whose configuration has an ephemeral resource
+// with a postcondition ("unsupported resource mode 69", seen with 1.11.4), even one
+// that is switched off.
+func withoutSecretCheck(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, secretCheck.ReplaceAll(data, nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // answerPlan is as much of AWS as a plan into an empty account asks.
