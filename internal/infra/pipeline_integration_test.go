@@ -18,13 +18,14 @@ import (
 // pipelineRun is the pipeline as CodeBuild runs it: each build in a container of
 // its own, with a fresh copy of the source at another path.
 type pipelineRun struct {
-	e      *emulator
-	box    *containerEngine
-	repo   string // the source as it is committed
-	bucket string
-	binds  []string
-	env    []string
-	builds int
+	e       *emulator
+	box     *containerEngine
+	repo    string // the source as it is committed
+	backend *example
+	bucket  string
+	binds   []string
+	env     []string
+	builds  int
 }
 
 // artefact is what the plan hands to the approval and to the apply.
@@ -48,7 +49,9 @@ const (
 // TestModulePipeline goes the pipeline's way against the emulator: plan, text for
 // the approval, apply of that very plan; then all the plans that must be refused.
 func TestModulePipeline(t *testing.T) {
-	p := newPipelineRun(t)
+	p := &pipelineRun{e: emulatorOf(t), box: engineOf(t)}
+	defer p.end(t)
+	p.begin(t)
 
 	if code, out := p.build(t, validateCommand, nil); code != 0 {
 		t.Fatalf("validate: %d\n%s", code, out.all())
@@ -80,13 +83,15 @@ func TestModulePipeline(t *testing.T) {
 	// A plan that waits while another is applied.
 	p.edit(t, "infra/rules.auto.tfvars", "keep_images = 20\n")
 	waiting := p.plan(t, "c2")
-	if want := "2 to change (commit c2)."; waiting.approval != want {
+	// To ECR a lifecycle policy with another text is another policy.
+	if want := `2 to replace (commit c2). REPLACED: module.ecr.aws_ecr_lifecycle_policy.this["flows"], module.ecr.aws_ecr_lifecycle_policy.this["worker"].`; waiting.approval != want {
 		t.Errorf("approval text is %q, want %q", waiting.approval, want)
 	}
 	p.edit(t, "infra/names.auto.tfvars", `repositories = ["worker", "jobs"]`+"\n")
 	overtaking := p.plan(t, "c3")
 	for _, want := range []string{
-		"2 to add, 1 to change, 2 to destroy (commit c3).",
+		"2 to add, 1 to replace, 2 to destroy (commit c3).",
+		` REPLACED: module.ecr.aws_ecr_lifecycle_policy.this["worker"].`,
 		` DESTROYED: module.ecr.aws_ecr_lifecycle_policy.this["flows"], module.ecr.aws_ecr_repository.this["flows"].`,
 	} {
 		if !strings.Contains(overtaking.approval, want) {
@@ -116,10 +121,11 @@ func TestModulePipeline(t *testing.T) {
 	}
 }
 
-func newPipelineRun(t *testing.T) *pipelineRun {
+// begin makes the bucket for the state, and a source to work on.
+func (p *pipelineRun) begin(t *testing.T) {
 	t.Helper()
-	e := emulatorOf(t)
 	root := t.TempDir()
+	p.repo = filepath.Join(root, "repo")
 	if err := os.CopyFS(root, os.DirFS("../../terraform")); err != nil {
 		t.Fatal(err)
 	}
@@ -127,12 +133,9 @@ func newPipelineRun(t *testing.T) *pipelineRun {
 	if err := os.CopyFS(bucketDir, os.DirFS("testdata/pipeline/bucket")); err != nil {
 		t.Fatal(err)
 	}
-	p := &pipelineRun{e: e, box: engineOf(t), repo: filepath.Join(root, "repo")}
-
-	x := e.open(t, bucketDir)
-	x.apply(t, "apply the state's bucket")
-	t.Cleanup(func() { x.destroy(t) })
-	outputs, err := x.Outputs(t.Context())
+	p.backend = p.e.open(t, bucketDir)
+	p.backend.apply(t, "apply the state's bucket")
+	outputs, err := p.backend.Outputs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +147,17 @@ func newPipelineRun(t *testing.T) *pipelineRun {
 		}
 	}
 	p.prepare(t)
-	t.Cleanup(func() { p.destroy(t) })
-	return p
+}
+
+// end takes away what was applied, however far that went.
+func (p *pipelineRun) end(t *testing.T) {
+	t.Helper()
+	for _, name := range p.repositories(t) {
+		p.call(t, "DeleteRepository", `{"force": true, "repositoryName": "`+name+`"}`)
+	}
+	if p.backend != nil {
+		p.backend.destroy(t)
+	}
 }
 
 // prepare commits a lock file, and settles what each build finds.
@@ -328,13 +340,6 @@ func (p *pipelineRun) repositories(t *testing.T) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func (p *pipelineRun) destroy(t *testing.T) {
-	t.Helper()
-	for _, name := range p.repositories(t) {
-		p.call(t, "DeleteRepository", `{"force": true, "repositoryName": "`+name+`"}`)
-	}
 }
 
 // jqBinds mount this machine's jq into a container of the same architecture, with

@@ -72,6 +72,9 @@ module "faber" {
   pipeline_source       = var.repository != null ? { repository = var.repository } : null
   pipeline_state_bucket = var.state_bucket
   pipeline_state_key    = "${var.name}/terraform.tfstate"
+
+  # The pipeline may not read the secret.
+  pipeline_build_environment = { TF_VAR_check_secret_keys = "false" }
 }
 
 # Asks, at each plan, if the secret has the keys that the task definition names.
