@@ -159,7 +159,9 @@ func (w *waiting) diagnosis(ctx context.Context, message, hint string) error {
 func (w *waiting) lastLines(ctx context.Context) []string {
 	var lines []string
 	_ = w.deployed.ReadLogs(ctx, w.logs, time.Now().Add(-logsBack), func(line stack.Line) { // there may be none
-		lines = append(lines, strings.TrimRight(line.Message, "\n"))
+		if !line.IsMetric() {
+			lines = append(lines, strings.TrimRight(line.Message, "\n"))
+		}
 	})
 	return lines[max(0, len(lines)-toldLines):]
 }

@@ -19,7 +19,7 @@ goes on as lines come, until it is interrupted.`
 
 func newLogsCommand(std *IO) *cobra.Command {
 	var f deployFlags
-	var follow, flowRuns bool
+	var follow, flowRuns, metrics bool
 	var since time.Duration
 	var lines int
 	cmd := &cobra.Command{
@@ -52,13 +52,14 @@ func newLogsCommand(std *IO) *cobra.Command {
 				return err
 			}
 			return printLogs(cmd.Context(), std, deployed, logsWanted{
-				group: group, from: time.Now().Add(-since), lines: lines, follow: follow, prefixed: flowRuns,
+				group: group, from: time.Now().Add(-since), lines: lines, follow: follow, prefixed: flowRuns, metrics: metrics,
 			})
 		},
 	}
 	f.addTo(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as lines come")
 	cmd.Flags().BoolVar(&flowRuns, "flow-runs", false, "print what the flow runs' containers wrote")
+	cmd.Flags().BoolVar(&metrics, "metrics", false, "also print the lines in which the worker tells CloudWatch its metrics")
 	cmd.Flags().DurationVar(&since, "since", time.Hour, "how far back to look, such as 30m")
 	cmd.Flags().IntVarP(&lines, "lines", "n", 200, "`number` of the newest lines of that time; 0 means all")
 	return cmd
@@ -71,10 +72,14 @@ type logsWanted struct {
 	lines    int
 	follow   bool
 	prefixed bool
+	metrics  bool
 }
 
 func printLogs(ctx context.Context, std *IO, deployed *stack.Stack, w logsWanted) error {
 	show := func(line stack.Line) {
+		if line.IsMetric() && !w.metrics {
+			return
+		}
 		text := strings.TrimRight(line.Message, "\n")
 		if w.prefixed {
 			text = short(line.Stream[strings.LastIndex(line.Stream, "/")+1:]) + "  " + text
@@ -87,6 +92,9 @@ func printLogs(ctx context.Context, std *IO, deployed *stack.Stack, w logsWanted
 	}
 	var kept []stack.Line
 	err := deployed.ReadLogs(ctx, w.group, w.from, func(line stack.Line) {
+		if line.IsMetric() && !w.metrics {
+			return // it does not count either
+		}
 		kept = append(kept, line)
 		if w.lines > 0 && len(kept) > 2*w.lines {
 			kept = append(kept[:0], kept[len(kept)-w.lines:]...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +20,10 @@ type Line struct {
 
 	id string
 }
+
+// IsMetric says that a line is for CloudWatch to read: the worker's metrics, which
+// it writes among its lines in the embedded metric format, once a minute.
+func (l Line) IsMetric() bool { return strings.HasPrefix(l.Message, `{"_aws":`) }
 
 // ErrNoLogGroup means that there is no such log group.
 var ErrNoLogGroup = errors.New("the log group is not there")
