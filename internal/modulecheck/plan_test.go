@@ -36,11 +36,13 @@ var everythingOn = infra.Vars{
 	"secret_reader_arns": []string{"arn:aws:iam::123456789012:role/platform-*"},
 	"enable_autoscaling": true,
 	"alarm_emails":       []string{"platform@example.org"},
-	"create_kms_key":     true,
-	"enable_flow_logs":   true,
-	"budget_emails":      []string{"platform@example.org"},
-	"repository":         "example/platform",
-	"state_bucket":       "data-state",
+	// An existing key: the ARN of one that is yet to be made is not in the plan, and a
+	// scanner then finds everything unencrypted.
+	"kms_key_arn":      "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000003",
+	"enable_flow_logs": true,
+	"budget_emails":    []string{"platform@example.org"},
+	"repository":       "example/platform",
+	"state_bucket":     "data-state",
 }
 
 const digest = "0f2b4b1f1a0d4b0c9d3e4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8"
