@@ -42,3 +42,22 @@ func TestFilters(t *testing.T) {
 	contains(t, "by group", s.formOK(t, "ec2", "DescribeNetworkInterfaces", "Filter.1.Name=subnet-id", "Filter.1.Value.1=subnet-1",
 		"Filter.2.Name=group-id", "Filter.2.Value.1=sg-2", "Filter.2.Value.2=sg-00000000000000000"), "eni-1", "!eni-2")
 }
+
+// TestPrefixLists names one in a rule, of which ministack would lose it.
+func TestPrefixLists(t *testing.T) {
+	s := newFakeStack(t, Options{})
+	var cidr string
+	s.ministack.on("AuthorizeSecurityGroupEgress", func(in map[string]any) (int, any) {
+		cidr = str(in["IpPermissions.1.IpRanges.1.CidrIp"])
+		return 200, xmlBody("<R><item><cidrIpv4>" + cidr + "</cidrIpv4></item></R>")
+	})
+	s.ministack.on("DescribeSecurityGroupRules", func(map[string]any) (int, any) {
+		return 200, xmlBody("<R><item><cidrIpv4>10.0.0.0/8</cidrIpv4></item><item><cidrIpv4>" + cidr + "</cidrIpv4></item></R>")
+	})
+	contains(t, "made", s.formOK(t, "ec2", "AuthorizeSecurityGroupEgress", "GroupId=sg-1", "IpPermissions.1.IpProtocol=tcp",
+		"IpPermissions.1.PrefixListIds.1.PrefixListId=pl-1"), "<prefixListId>pl-1</prefixListId>", "!cidrIpv4")
+	if !strings.HasPrefix(cidr, "24") || !strings.HasSuffix(cidr, "/32") {
+		t.Errorf("the range that stands for the list is %q", cidr)
+	}
+	contains(t, "described", s.formOK(t, "ec2", "DescribeSecurityGroupRules"), "<cidrIpv4>10.0.0.0/8</cidrIpv4>", "<prefixListId>pl-1</prefixListId>")
+}

@@ -69,6 +69,7 @@ type Front struct {
 	connections *connections
 	costTags    *costTags
 	parts       *vpcParts
+	prefixLists *prefixLists
 	pending     *pending
 
 	emptySecrets *emptySecrets
@@ -95,7 +96,7 @@ func New(o Options) *Front {
 		proxies: map[upstream]*httputil.ReverseProxy{},
 		future:  newFuture(),
 		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(), policies: newPolicies(), builds: newBuildProjects(),
-		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), pending: newPending(), identities: newIdentityProviders(),
+		composites: newCompositeAlarms(), connections: newConnections(), costTags: newCostTags(), parts: newVPCParts(), prefixLists: newPrefixLists(), pending: newPending(), identities: newIdentityProviders(),
 	}
 	f.emptySecrets = newEmptySecrets()
 	f.tasks, f.messages, f.quotas = newTasks(f, o.MissingFor), newMessages(f), newQuotas(o.Quotas, time.Now)

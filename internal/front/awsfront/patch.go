@@ -36,8 +36,9 @@ func (f *Front) patchTable() map[front.Op]patch {
 		"ec2": {
 			"CreateVpcEndpoint": f.createVPCEndpoint, "ModifyVpcEndpoint": f.modifyVPCEndpoint,
 			"DescribeVpcEndpoints": f.describeVPCEndpoints, "DeleteVpcEndpoints": f.deleteVPCEndpoints,
-			"DescribeNetworkInterfaces": f.describeNetworkInterfaces,
-			"CreateFlowLogs":            f.createFlowLogs, "DescribeFlowLogs": f.describeFlowLogs, "DeleteFlowLogs": f.deleteFlowLogs,
+			"DescribeNetworkInterfaces":    f.describeNetworkInterfaces,
+			"AuthorizeSecurityGroupEgress": f.authorizeRules, "AuthorizeSecurityGroupIngress": f.authorizeRules, "DescribeSecurityGroupRules": f.describeRules,
+			"CreateFlowLogs": f.createFlowLogs, "DescribeFlowLogs": f.describeFlowLogs, "DeleteFlowLogs": f.deleteFlowLogs,
 			"CreateSubnet": f.tellSubnets, "DescribeSubnets": f.tellSubnets,
 			"DeleteVpc": f.deleteVPC, "DeleteSubnet": f.forgetEC2Tags("SubnetId"), "DeleteSecurityGroup": f.forgetEC2Tags("GroupId"),
 			"DeleteRouteTable": f.forgetEC2Tags("RouteTableId"), "DeleteInternetGateway": f.forgetEC2Tags("InternetGatewayId"),
