@@ -69,7 +69,7 @@ race:
 
 .PHONY: unit
 unit: reference race ## Unit and property tests under the race detector, with real Prefect server and emulator
-	$(TEST_ENV) CGO_ENABLED=1 $(GO) test -race -timeout 10m ./...
+	TERRAFORM_SELECTION=4/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(TEST_ENV) CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 .PHONY: e2e
 e2e: tools race ## The local stack end to end, in containers

@@ -137,6 +137,9 @@ func (p *realPrefect) try(method, path string, data []byte, into any) bool {
 		p.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	// The server drops connections that were idle for 5 s, perhaps just as one is used
+	// again, and what was posted then cannot be told from what was lost.
+	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		p.t.Fatal(err)

@@ -237,7 +237,9 @@ type bench struct {
 	stop     func()
 }
 
-func newBench(t *testing.T) *bench {
+// newBench starts a reporter, once set has said what it will find: from then on it
+// reads what it finds at any time.
+func newBench(t *testing.T, set ...func(b *bench)) *bench {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	b := &bench{api: &fakeAPI{}, paper: &paper{}, log: &strings.Builder{}}
@@ -254,11 +256,21 @@ func newBench(t *testing.T) *bench {
 			return time.Now().Add(-5 * time.Second)
 		},
 	})
+	for _, s := range set {
+		s(b)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); b.Run(ctx) }()
 	b.stop = func() { cancel(); <-done }
 	return b
+}
+
+// remembered is how much the reporter keeps of launches.
+func (b *bench) remembered() (created, delays int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.created), len(b.delays)
 }
 
 func (b *bench) minute() {
@@ -268,10 +280,15 @@ func (b *bench) minute() {
 
 func TestReporter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
+		began := time.Now().Add(12 * time.Second)
+		b := newBench(t, func(b *bench) {
+			b.api.workers = []prefect.WorkerInfo{{Status: "ONLINE"}, {Status: "ONLINE"}, {Status: "OFFLINE"}}
+			b.api.runs = []prefect.FlowRun{
+				due(10*time.Second, "a"), due(20*time.Second, "a"), due(30*time.Second, "a"), {StateType: prefect.StatePending},
+				{ID: "r1", StateType: prefect.StateCompleted, StartTime: &began}, {ID: "foreign", StateType: prefect.StateRunning, StartTime: &began},
+			}
+		})
 		defer b.stop()
-		b.api.workers = []prefect.WorkerInfo{{Status: "ONLINE"}, {Status: "ONLINE"}, {Status: "OFFLINE"}}
-		b.api.runs = []prefect.FlowRun{due(10*time.Second, "a"), due(20*time.Second, "a"), due(30*time.Second, "a"), {StateType: prefect.StatePending}}
 		b.failures.Add(2)
 		b.calls.WithLabelValues("RunTask", "throttled").Add(3)
 		b.calls.WithLabelValues("DescribeTasks", "throttled").Add(1)
@@ -281,8 +298,6 @@ func TestReporter(t *testing.T) {
 		b.Launched("r2", nil, time.Now())
 		early := time.Now().Add(5 * time.Second)
 		b.Launched("r3", &early, time.Now())
-		began := time.Now().Add(12 * time.Second)
-		b.api.runs = append(b.api.runs, prefect.FlowRun{ID: "r1", StateType: prefect.StateCompleted, StartTime: &began}, prefect.FlowRun{ID: "foreign", StateType: prefect.StateRunning, StartTime: &began})
 		b.minute()
 		got := b.paper.last(t)
 		for name, want := range map[string]string{
@@ -308,9 +323,8 @@ func TestReporter(t *testing.T) {
 // TestASilentWorkerSaysNothingOfThePool: that these metrics are missing is the alarm.
 func TestASilentWorkerSaysNothingOfThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
+		b := newBench(t, func(b *bench) { b.silent = true })
 		defer b.stop()
-		b.silent = true
 		b.minute()
 		got := b.paper.last(t)
 		for _, name := range []string{Backlog, OldestDueAge, BacklogPerWorker, StartingRuns, RunningRuns} {
@@ -353,9 +367,8 @@ func TestNothingCountedIsLost(t *testing.T) {
 // TestAPrefectThatIsDown: the worker's own counts are published all the same.
 func TestAPrefectThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
+		b := newBench(t, func(b *bench) { b.api.err = errors.New("connection refused") })
 		defer b.stop()
-		b.api.err = errors.New("connection refused")
 		b.failures.Add(1)
 		b.minute()
 		got := b.paper.last(t)
@@ -402,13 +415,13 @@ func TestMemoryIsBounded(t *testing.T) {
 			b.Launched(fmt.Sprint(i), &was, time.Now())
 		}
 		b.minute()
-		if len(b.created) != mostLaunches || len(b.delays) != mostLaunches {
-			t.Errorf("%d launches, %d delays", len(b.created), len(b.delays))
+		if created, delays := b.remembered(); created != mostLaunches || delays != mostLaunches {
+			t.Errorf("%d launches, %d delays", created, delays)
 		}
 		time.Sleep(2 * startPatience)
 		synctest.Wait()
-		if len(b.created) != 0 {
-			t.Errorf("%d are still waited for", len(b.created))
+		if created, _ := b.remembered(); created != 0 {
+			t.Errorf("%d are still waited for", created)
 		}
 	})
 }

@@ -112,12 +112,28 @@ func (r *realStack) run(t *testing.T, name string, args ...string) string {
 	return out.String()
 }
 
+// post calls the server, again while its SQLite file is busy: it says 503 then.
 func (r *realStack) post(t *testing.T, path string, body any) any {
 	t.Helper()
 	data, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		status, answer := r.try(t, path, data)
+		if status == http.StatusServiceUnavailable && time.Now().Before(deadline) {
+			continue
+		}
+		var v any
+		if err := json.Unmarshal(answer, &v); err != nil || status >= 300 {
+			t.Fatalf("POST %s: %d %s %v", path, status, answer, err)
+		}
+		return v
+	}
+}
+
+func (r *realStack) try(t *testing.T, path string, data []byte) (status int, answer []byte) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.api+path, bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
@@ -129,15 +145,10 @@ func (r *realStack) post(t *testing.T, path string, body any) any {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode >= 300 {
-		t.Fatalf("POST %s: %s %s %v", path, res.Status, answer, err)
+	if answer, err = io.ReadAll(res.Body); err != nil {
+		t.Fatalf("POST %s: %s %v", path, res.Status, err)
 	}
-	var v any
-	if err := json.Unmarshal(answer, &v); err != nil {
-		t.Fatalf("POST %s: %v", path, err)
-	}
-	return v
+	return res.StatusCode, answer
 }
 
 // pendingRun makes a deployment and a run of it that a worker has claimed.
