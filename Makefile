@@ -73,7 +73,7 @@ unit: reference race ## Unit and property tests under the race detector, with re
 
 .PHONY: e2e
 e2e: tools race ## The local stack end to end, in containers
-	CGO_ENABLED=1 FABER=$(CURDIR)/$(BIN) FABER_DEV_DIR=$(CURDIR)/$(DEV) $(GO) test -race -tags e2e -count=1 -timeout 14m -v ./e2e/
+	CGO_ENABLED=1 FABER=$(CURDIR)/$(BIN) FABER_DEV_DIR=$(CURDIR)/$(DEV) $(GO) test -race -tags e2e -count=1 -timeout 25m -v ./e2e/
 
 .PHONY: test-terraform
 test-terraform: build ## The Terraform module: its own tests, then every example applied to, changed on and destroyed on the emulator (at most 45 min)

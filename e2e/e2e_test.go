@@ -92,10 +92,10 @@ func (s *stack) testWitnesses(t *testing.T, id string) {
 		t.Errorf("infrastructure_pid is %q, want %s::<task ARN>", run.PID, s.state.Cluster)
 	}
 	// Logs are shipped in batches, also after the run is over.
-	eventually(t, 20*time.Second, "the flow's own line is in Prefect's log", func() bool {
+	eventually(t, time.Minute, "the flow's own line is in Prefect's log", func() bool {
 		return strings.Contains(s.runLogs(t, id), "Hello Fargate, from")
 	})
-	eventually(t, 20*time.Second, "the flow's own line is in CloudWatch Logs", func() bool {
+	eventually(t, time.Minute, "the flow's own line is in CloudWatch Logs", func() bool {
 		return strings.Contains(s.cloudWatch(t, s.state.FlowLogs), "Hello Fargate, from")
 	})
 	s.checkService(t)
