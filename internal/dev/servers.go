@@ -95,6 +95,9 @@ func (u *up) startMinistack(ctx context.Context) error {
 		"BIND_HOST=127.0.0.1",
 		"IOT_MTLS_ENABLED=0",
 		"SFTP_ENABLED=0",
+		// It forwards what a container writes for as long as no pause is longer than
+		// this, 10 s by default: a flow run that is slow to begin then has no log.
+		"MINISTACK_DOCKER_TIMEOUT=3600",
 		"LOG_LEVEL=INFO",
 		"TMPDIR=" + u.Layout.Dir(),
 		"S3_DATA_DIR=" + u.Layout.Dir() + "/s3",
