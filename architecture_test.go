@@ -65,6 +65,7 @@ var rooms = []room{
 	{"internal/launch/launchtest", "launch", "the conformance suite that every launcher passes"},
 	{"internal/fake/fakeaws", "", "an AWS on the wire: it must not agree with the code that it tests"},
 	{"internal/fake/fakeprefect", "", "a Prefect API on the wire: it must not agree with the code that it tests"},
+	{"internal/fake/emulator", "", "starts the AWS emulators that others wrote, for whoever tests against them"},
 	{"internal/fake/relay", "", "between a worker and a real Prefect server, and nothing of either"},
 	{"load", "", "the worker and its launcher under load, all in one process"},
 	{"conformance/differential", "", "starts both workers as programs, and reads what they sent"},
@@ -73,7 +74,7 @@ var rooms = []room{
 }
 
 // testRooms are imported by tests alone, and may import what tests may.
-var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay", "internal/leastprivilege"}
+var testRooms = []string{"internal/launch/launchtest", "internal/fake/fakeaws", "internal/fake/fakeprefect", "internal/fake/relay", "internal/fake/emulator", "internal/leastprivilege"}
 
 // testImports are what the tests of a room may import beyond its own line.
 var testImports = map[string]string{

@@ -4,19 +4,17 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"faber/internal/fake/emulator"
 	"faber/internal/front/prefectfront"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,41 +40,12 @@ func startSecrets(t *testing.T) *secretsmanager.Client {
 		}
 		t.Skip("FABER_TEST_MINISTACK is not set: name the python that has ministack to run against it")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close()
-	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "hypercorn", "ministack.app:app", "--bind", address)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has children, which are to end with it
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
+	endpoint := emulator.Ministack(t, python, time.Minute).String()
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": "http://" + address, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)
-	}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		res, err := http.Get("http://" + address + "/_ministack/health")
-		if err == nil {
-			_ = res.Body.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the emulator does not answer: %v", err)
-		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	config, err := awsconfig.LoadDefaultConfig(t.Context())
 	if err != nil {

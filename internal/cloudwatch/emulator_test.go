@@ -1,15 +1,14 @@
 package cloudwatch
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
+	"net/url"
 	"os"
-	"os/exec"
-	"syscall"
 	"testing"
 	"time"
+
+	"faber/internal/fake/emulator"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -20,8 +19,8 @@ import (
 // emulatorPatience is for a machine that has other things to do, too.
 const emulatorPatience = 2 * time.Minute
 
-// startEmulator starts a server of the Python environment that FABER_TEST_MINISTACK names.
-func startEmulator(t *testing.T, health string, command func(host, port string) []string) (endpoint string) {
+// python is that which FABER_TEST_MINISTACK names, and has both emulators.
+func python(t *testing.T) string {
 	t.Helper()
 	python := os.Getenv("FABER_TEST_MINISTACK")
 	if python == "" {
@@ -30,53 +29,14 @@ func startEmulator(t *testing.T, health string, command func(host, port string) 
 		}
 		t.Skip("SKIP FABER_TEST_MINISTACK is not set")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, err := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, command(host, port)...)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has children, which are to end with it
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-		_ = cmd.Wait()                                      // it was killed
-	})
-	endpoint = "http://" + net.JoinHostPort(host, port)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	for deadline := time.Now().Add(emulatorPatience); ; time.Sleep(100 * time.Millisecond) {
-		res, err := client.Get(endpoint + health)
-		if err == nil {
-			res.Body.Close()
-			return endpoint
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the emulator does not answer: %v", err)
-		}
-	}
+	return python
 }
 
 // TestPutMetricDataArrives publishes to both emulators and asks them what they have.
 func TestPutMetricDataArrives(t *testing.T) {
-	for name, server := range map[string]struct {
-		health  string
-		command func(host, port string) []string
-	}{
-		"moto": {"/moto-api/", func(host, port string) []string { return []string{"-m", "moto.server", "-H", host, "-p", port} }},
-		"ministack": {"/_ministack/health", func(host, port string) []string {
-			return []string{"-m", "hypercorn", "ministack.app:app", "--bind", net.JoinHostPort(host, port)}
-		}},
-	} {
+	for name, start := range map[string]func(testing.TB, string, time.Duration) *url.URL{"moto": emulator.Moto, "ministack": emulator.Ministack} {
 		t.Run(name, func(t *testing.T) {
-			endpoint := startEmulator(t, server.health, server.command)
+			endpoint := start(t, python(t), emulatorPatience).String()
 			client := NewClient(aws.Config{
 				Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("123456789012", "test", ""),
 				BaseEndpoint: aws.String(endpoint), HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},

@@ -2,10 +2,8 @@ package ecs
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 
+	"faber/internal/fake/emulator"
 	"faber/internal/launch"
 )
 
@@ -33,49 +32,10 @@ func part(t *testing.T, variable string) string {
 	return value
 }
 
-// startMinistack starts the emulator without a container engine: tasks are only
-// marked as running.
-func startMinistack(t *testing.T, python string) (endpoint string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "hypercorn", "ministack.app:app", "--bind", address)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "TMPDIR="+cmd.Dir)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() // it may have ended
-		cmd.Wait()         // it was killed
-	})
-	endpoint = "http://" + address
-	for deadline := time.Now().Add(time.Minute); ; {
-		res, err := http.Get(endpoint + "/_ministack/health")
-		if err == nil {
-			res.Body.Close()
-			http.DefaultClient.CloseIdleConnections()
-			return endpoint
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the emulator does not answer: %v", err)
-		}
-		<-time.After(100 * time.Millisecond)
-	}
-}
-
 // TestAgainstEmulator runs the life of a task against a server that others
 // wrote. FABER_TEST_MINISTACK names a Python that has ministack.
 func TestAgainstEmulator(t *testing.T) {
-	endpoint := startMinistack(t, part(t, "FABER_TEST_MINISTACK"))
+	endpoint := emulator.Ministack(t, part(t, "FABER_TEST_MINISTACK"), time.Minute).String()
 	load := func(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
 		return config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{
 			config.WithRegion("us-east-1"), config.WithBaseEndpoint(endpoint),

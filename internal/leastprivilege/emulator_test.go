@@ -7,18 +7,16 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	fakes "faber/internal/fake/emulator"
 	"faber/internal/front/awsfront"
 )
 
@@ -47,14 +45,8 @@ func startEmulator(t *testing.T) *emulator {
 		t.Skip("SKIP least privilege: FABER_TEST_MINISTACK does not name a python that has ministack and moto")
 	}
 	e := &emulator{}
-	e.ministack = startServer(t, "/_ministack/health", func(port int) *exec.Cmd {
-		cmd := exec.Command(python, "-m", "ministack")
-		cmd.Env = append(cmd.Env, fmt.Sprintf("GATEWAY_PORT=%d", port), "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0", "DOCKER_HOST=unix:///nowhere/docker.sock")
-		return cmd
-	})
-	moto := startServer(t, "/moto-api/", func(port int) *exec.Cmd {
-		return exec.Command(python, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", fmt.Sprint(port))
-	})
+	e.ministack = fakes.Ministack(t, python, patience)
+	moto := fakes.Moto(t, python, patience)
 	e.front = awsfront.New(awsfront.Options{Ministack: e.ministack, Moto: moto, AccountID: account, Region: region, LedgerSize: 60_000})
 	server := httptest.NewServer(e.front.Handler())
 	e.url = server.URL
@@ -71,41 +63,6 @@ func startEmulator(t *testing.T) *emulator {
 		server.Close()
 	})
 	return e
-}
-
-func startServer(t *testing.T, health string, command func(port int) *exec.Cmd) *url.URL {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	cmd := command(port)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "HOME="+cmd.Dir, "PYTHONDONTWRITEBYTECODE=1")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, 5*time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("emulator:\n%s", out.String()[max(0, out.Len()-3000):])
-		}
-	})
-	u := &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)}
-	eventually(t, u.String()+" answers", func() bool {
-		res, err := http.Get(u.String() + health)
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
-	return u
 }
 
 // patience is for machines with other things to do; nothing here is waited for in vain.

@@ -1,22 +1,21 @@
 package awsfront
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"faber/internal/fake/emulator"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -49,14 +48,7 @@ func startStack(t *testing.T, duplicateEvery int) *stack {
 		}
 		t.Skip("FABER_TEST_MINISTACK does not name a python that has ministack and moto")
 	}
-	ministackURL := startEmulator(t, "/_ministack/health", func(port int) *exec.Cmd {
-		cmd := exec.Command(python, "-m", "ministack")
-		cmd.Env = append(cmd.Env, fmt.Sprintf("GATEWAY_PORT=%d", port), "BIND_HOST=127.0.0.1", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0")
-		return cmd
-	})
-	motoURL := startEmulator(t, "/moto-api/", func(port int) *exec.Cmd {
-		return exec.Command(python, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", fmt.Sprint(port))
-	})
+	ministackURL, motoURL := emulator.Ministack(t, python, time.Minute), emulator.Moto(t, python, time.Minute)
 	f := New(Options{Ministack: ministackURL, Moto: motoURL, AccountID: account, Region: region, DuplicateEvery: duplicateEvery})
 	srv := httptest.NewServer(f.Handler())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -79,42 +71,6 @@ func startStack(t *testing.T, duplicateEvery int) *stack {
 		ecs: ecs.New(ecs.Options{Region: region, Credentials: creds, BaseEndpoint: &srv.URL, HTTPClient: client, RetryMaxAttempts: 1}),
 		sqs: sqs.New(sqs.Options{Region: region, Credentials: creds, BaseEndpoint: &srv.URL, HTTPClient: client}),
 	}
-}
-
-func startEmulator(t *testing.T, health string, command func(port int) *exec.Cmd) *url.URL {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	cmd := command(port)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "HOME="+cmd.Dir, "PYTHONDONTWRITEBYTECODE=1")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("emulator:\n%s", out.String()[max(0, out.Len()-4000):])
-		}
-	})
-	u := &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)}
-	eventually(t, u.String()+" up", 60*time.Second, func() bool {
-		res, err := http.Get(u.String() + health)
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
-	return u
 }
 
 func eventually(t *testing.T, what string, limit time.Duration, holds func() bool) {
