@@ -155,20 +155,7 @@ func (f *Front) describeVPCEndpoints(x *exchange) (*answer, error) {
 }
 
 func (f *Front) deleteVPCEndpoints(x *exchange) (*answer, error) {
-	a, err := x.forward()
-	if err != nil || !a.ok() {
-		return a, err
-	}
-	form, err := x.form()
-	if err != nil {
-		return a, nil //nolint:nilerr // the emulator understood it, and has answered
-	}
-	f.parts.mu.Lock()
-	defer f.parts.mu.Unlock()
-	for _, id := range formList(form, "VpcEndpointId.") {
-		delete(f.parts.endpoints, x.scope.key(id))
-	}
-	return a, nil
+	return f.deleteParts(x, "VpcEndpointId.", func(key string) { delete(f.parts.endpoints, key) })
 }
 
 var endpointID = regexp.MustCompile(`<vpcEndpointId>([^<]+)</vpcEndpointId>`)
@@ -289,6 +276,12 @@ func (f *Front) describeFlowLogs(x *exchange) (*answer, error) {
 }
 
 func (f *Front) deleteFlowLogs(x *exchange) (*answer, error) {
+	return f.deleteParts(x, "FlowLogId.", func(key string) { delete(f.parts.flowLogs, key) })
+}
+
+// deleteParts forgets what a call that went well has deleted, by the ids in a list
+// of its parameters.
+func (f *Front) deleteParts(x *exchange, list string, forget func(key string)) (*answer, error) {
 	a, err := x.forward()
 	if err != nil || !a.ok() {
 		return a, err
@@ -299,8 +292,8 @@ func (f *Front) deleteFlowLogs(x *exchange) (*answer, error) {
 	}
 	f.parts.mu.Lock()
 	defer f.parts.mu.Unlock()
-	for _, id := range formList(form, "FlowLogId.") {
-		delete(f.parts.flowLogs, x.scope.key(id))
+	for _, id := range formList(form, list) {
+		forget(x.scope.key(id))
 	}
 	return a, nil
 }
