@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -33,22 +31,10 @@ func TestMetricsFlagsOfTheWorker(t *testing.T) {
 // line, also when it ends within its first minute.
 func TestWorkerPublishesInTheEnd(t *testing.T) {
 	s := newStage(t, "process", `{}`)
-	std, _ := testIO(t, map[string]string{
+	talk, out, stop := startWorker(t, map[string]string{
 		"PREFECT_API_URL": s.toPrefect.url() + "/api", "FABER_STACK": "data", "FABER_METRICS_TRANSPORT": "emf", "FABER_LIMIT": "1",
-	})
-	talk, out := newWatched("Worker 'w1' started!"), &bytes.Buffer{}
-	std.Err, std.Out = talk, out
-	ctx, terminate := context.WithCancel(t.Context())
-	defer terminate()
-	ended := make(chan int, 1)
-	go func() { ended <- Main(ctx, strings.Fields("worker start --pool p --type process --name w1"), std) }()
-	select {
-	case <-talk.seen:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("the worker did not start: %s", talk)
-	}
-	terminate()
-	if code := <-ended; code != exitOK {
+	}, "", 30*time.Second)
+	if code := stop(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, talk)
 	}
 	found := 0

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -212,20 +211,7 @@ func TestWorkerAgainstARealServer(t *testing.T) {
 		"PREFECT_API_URL": p.api, "PREFECT_HOME": t.TempDir(),
 		"PATH": filepath.Dir(p.executable) + string(filepath.ListSeparator) + os.Getenv("PATH"),
 	}
-	std, _ := testIO(t, env)
-	talk := newWatched("Worker 'w1' started!")
-	std.Err, std.Out = talk, io.Discard
-	ctx, terminate := context.WithCancel(t.Context())
-	defer terminate()
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Main(ctx, strings.Fields("worker start --pool p --type process --name w1 --limit 3"), std)
-	}()
-	select {
-	case <-talk.seen:
-	case <-time.After(30 * time.Second):
-		t.Fatalf("the worker did not start: %s", talk)
-	}
+	talk, _, stop := startWorker(t, env, "--limit 3", 30*time.Second)
 
 	t.Run("a good run", func(t *testing.T) {
 		p := p.in(t)
@@ -255,8 +241,7 @@ func TestWorkerAgainstARealServer(t *testing.T) {
 		}
 		p.call("GET", "/flow_runs/"+id, nil, &run)
 		begin := time.Now()
-		terminate()
-		if code := <-ended; code != exitOK {
+		if code := stop(); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
 		if took := time.Since(begin); took > 25*time.Second {

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -101,23 +99,12 @@ func TestAKeyIsChangedUnderAWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	open, through := clouds(t, p.api)
-	std, _ := testIO(t, map[string]string{
+	talk, out, stop := startWorker(t, map[string]string{
 		"PREFECT_CLOUD_API_URL": through.url() + "/api", "PREFECT_API_KEY": firstKey, "PREFECT_HOME": t.TempDir(),
 		"PREFECT_ACCOUNT_ID": rotationAccount, "PREFECT_WORKSPACE_ID": rotationWorkspace,
 		"FABER_API_SECRET_ARN": aws.ToString(made.ARN),
 		"PATH":                 filepath.Dir(p.executable) + string(filepath.ListSeparator) + os.Getenv("PATH"),
-	})
-	talk, out := newWatched("Worker 'w1' started!"), &bytes.Buffer{}
-	std.Err, std.Out = talk, out
-	ctx, terminate := context.WithCancel(t.Context())
-	defer terminate()
-	ended := make(chan int, 1)
-	go func() { ended <- Main(ctx, strings.Fields("worker start --pool p --type process --name w1"), std) }()
-	select {
-	case <-talk.seen:
-	case <-time.After(time.Minute):
-		t.Fatalf("the worker did not start: %s", talk)
-	}
+	}, "", time.Minute)
 	p.reaches(p.start("ok"), "Completed")
 
 	if _, err := secrets.PutSecretValue(t.Context(), &secretsmanager.PutSecretValueInput{SecretId: made.ARN, SecretString: value(secondKey)}); err != nil {
@@ -131,8 +118,7 @@ func TestAKeyIsChangedUnderAWorker(t *testing.T) {
 		p.call("POST", "/work_pools/p/workers/filter", map[string]any{}, &workers)
 		return len(workers) == 1 && workers[0].Status == "ONLINE"
 	})
-	terminate()
-	if code := <-ended; code != exitOK {
+	if code := stop(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 	if n := strings.Count(talk.String(), "the secret holds others, which are used from now on"); n != 1 {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -72,6 +73,30 @@ func runWorker(t *testing.T, env map[string]string, args string) (talk *watched,
 	go func() { ended <- Main(ctx, strings.Fields("worker start -p p -t process -n w "+args), std) }()
 	return talk, func() int {
 		cancel()
+		return <-ended
+	}
+}
+
+// startWorker starts worker w1 of pool p, of type process, waits until it says that it
+// has started, and returns what it logs, what it writes on stdout, and what ends it.
+func startWorker(t *testing.T, env map[string]string, more string, patience time.Duration) (talk *watched, out *bytes.Buffer, stop func() int) {
+	t.Helper()
+	std, _ := testIO(t, env)
+	talk, out = newWatched("Worker 'w1' started!"), &bytes.Buffer{}
+	std.Err, std.Out = talk, out
+	ctx, terminate := context.WithCancel(t.Context())
+	t.Cleanup(terminate)
+	ended := make(chan int, 1)
+	go func() {
+		ended <- Main(ctx, strings.Fields("worker start --pool p --type process --name w1 "+more), std)
+	}()
+	select {
+	case <-talk.seen:
+	case <-time.After(patience):
+		t.Fatalf("the worker did not start: %s", talk)
+	}
+	return talk, out, func() int {
+		terminate()
 		return <-ended
 	}
 }
