@@ -186,16 +186,14 @@ func (s *workerStart) serve(ctx context.Context, launcher launch.Launcher, holde
 	}
 	flushing, cancel := context.WithTimeout(stopping, flushTimeout)
 	defer cancel()
-	background.Go(func() { flushMetrics(flushing) })
-	closing := make(chan struct{})
-	go func() {
-		events.Close()
-		close(closing)
-	}()
+	// All of it before the rest is stopped: that would end the time to flush, too.
+	var closing sync.WaitGroup
+	closing.Go(events.Close)
+	closing.Go(func() { flushMetrics(flushing) })
 	if flushErr := runLog.Flush(flushing); flushErr != nil {
 		s.log.Debug("Flush flow run logs", "error", flushErr)
 	}
-	<-closing
+	closing.Wait()
 	stopBackground()
 	background.Wait()
 	return err
