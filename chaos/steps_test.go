@@ -172,7 +172,8 @@ func doRelease(p *play, s step) { p.front(s.Front).Holds().Release(s.ID) }
 func doAwait(p *play, s step) {
 	runs := p.of(s.Of)
 	want, limit := p.n(s, len(runs)), within(s, 60*time.Second)
-	n, reached := 0, false
+	var n int
+	var reached bool
 	if byTask := taskStates[s.State]; byTask != nil {
 		reached = p.until(limit, func() bool {
 			n = 0

@@ -132,7 +132,7 @@ func (w *waiting) diagnosis(ctx context.Context, message, hint string) error {
 	if service, err := w.deployed.ReadService(ctx); err == nil && len(service.Events) > 0 {
 		text.WriteString("\nlast events of the service:")
 		for _, event := range service.Events[:min(len(service.Events), toldEvents)] {
-			fmt.Fprintf(&text, "\n  %s  %s", event.At.Local().Format(time.TimeOnly), event.Message)
+			fmt.Fprintf(&text, "\n  %s  %s", event.At.Local().Format(time.TimeOnly), event.Message) //nolint:gosmopolitan // for whoever reads it here
 		}
 	}
 	if stopped, err := w.deployed.StoppedTasks(ctx); err == nil && len(stopped) > 0 {

@@ -260,7 +260,7 @@ func (f *initFlags) checkAuth() error {
 		return err
 	}
 	if f.root.APIURL == "" && f.root.Auth != infra.AuthKey {
-		return errors.New("Prefect Cloud takes api-key only; give --api-url for a server of your own") //nolint:staticcheck // a name
+		return errors.New("Prefect Cloud takes api-key only; give --api-url for a server of your own")
 	}
 	return nil
 }
@@ -434,6 +434,7 @@ func (f *initFlags) writeModule(dir string) error {
 		return err
 	}
 	root := filepath.Join(dir, filepath.FromSlash(infra.ModuleDir))
+	var former []string
 	err = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -446,10 +447,13 @@ func (f *initFlags) writeModule(dir string) error {
 			return err
 		}
 		if path.Ext(name) == ".tf" && files[filepath.ToSlash(relative)] == nil {
-			return os.Remove(name)
+			former = append(former, name)
 		}
 		return nil
 	})
+	for _, name := range former {
+		err = errors.Join(err, os.Remove(name))
+	}
 	if err != nil {
 		return fmt.Errorf("clear the former module: %w", err)
 	}

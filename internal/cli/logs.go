@@ -107,7 +107,7 @@ func printLogs(ctx context.Context, std *IO, deployed *stack.Stack, w logsWanted
 		show(line)
 	}
 	if err == nil && len(kept) == 0 {
-		fmt.Fprintf(std.Err, "no lines in %s since %s; --since looks further back\n", w.group, w.from.Local().Format(time.DateTime))
+		fmt.Fprintf(std.Err, "no lines in %s since %s; --since looks further back\n", w.group, w.from.Local().Format(time.DateTime)) //nolint:gosmopolitan // for whoever reads it here
 	}
 	return logsError(err)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,9 +75,7 @@ func (s *tickStage) tick(t *testing.T, env map[string]string, args ...string) (s
 		t.Setenv(name, value)
 	}
 	all := map[string]string{"PREFECT_API_URL": api.URL + "/api", "PREFECT_API_KEY": "pnu_hush0hush"}
-	for name, value := range env {
-		all[name] = value
-	}
+	maps.Copy(all, env)
 	std, talk := testIO(t, all)
 	begun := time.Now()
 	code := Main(t.Context(), append([]string{"tick"}, args...), std)

@@ -103,7 +103,7 @@ func inPool(name string, flowRuns map[string]any) map[string]any {
 }
 
 // Data are the pool's metrics.
-func (p Pool) Data() []Datum {
+func (p *Pool) Data() []Datum {
 	return []Datum{
 		{Backlog, []float64{float64(p.Backlog)}},
 		{OldestDueAge, []float64{p.OldestDue.Seconds()}},

@@ -219,12 +219,6 @@ func (p *paper) last(t *testing.T) map[string][]float64 {
 	return values
 }
 
-func (p *paper) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.points)
-}
-
 // bench is a reporter in a bubble.
 type bench struct {
 	*Reporter
@@ -243,9 +237,9 @@ func newBench(t *testing.T, set ...func(b *bench)) *bench {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	b := &bench{api: &fakeAPI{}, paper: &paper{}, log: &strings.Builder{}}
-	b.failures = prometheus.NewCounter(prometheus.CounterOpts{Name: "faber_launch_failures_total"})
-	b.calls = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "faber_aws_calls_total"}, []string{"api", "result"})
-	spot := prometheus.NewCounter(prometheus.CounterOpts{Name: "faber_spot_interruptions_total"})
+	b.failures = prometheus.NewCounter(prometheus.CounterOpts{Name: "faber_launch_failures_total", Help: "As the worker counts."})
+	b.calls = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "faber_aws_calls_total", Help: "As the governor counts."}, []string{"api", "result"})
+	spot := prometheus.NewCounter(prometheus.CounterOpts{Name: "faber_spot_interruptions_total", Help: "As the worker counts."})
 	registry.MustRegister(b.failures, b.calls, spot)
 	b.Reporter = NewReporter(Options{
 		Publisher: b.paper, Pool: "p", API: b.api, Metrics: registry, Logger: slog.New(slog.NewTextHandler(b.log, nil)),
@@ -284,8 +278,10 @@ func TestReporter(t *testing.T) {
 		b := newBench(t, func(b *bench) {
 			b.api.workers = []prefect.WorkerInfo{{Status: "ONLINE"}, {Status: "ONLINE"}, {Status: "OFFLINE"}}
 			b.api.runs = []prefect.FlowRun{
-				due(10*time.Second, "a"), due(20*time.Second, "a"), due(30*time.Second, "a"), {StateType: prefect.StatePending},
-				{ID: "r1", StateType: prefect.StateCompleted, StartTime: &began}, {ID: "foreign", StateType: prefect.StateRunning, StartTime: &began},
+				due(10*time.Second, "a"), due(20*time.Second, "a"), due(30*time.Second, "a"),
+				{StateType: prefect.StatePending},
+				{ID: "r1", StateType: prefect.StateCompleted, StartTime: &began},
+				{ID: "foreign", StateType: prefect.StateRunning, StartTime: &began},
 			}
 		})
 		defer b.stop()

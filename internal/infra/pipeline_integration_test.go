@@ -352,7 +352,7 @@ func jqBinds(t *testing.T) []string {
 	// Fails on a static program, which needs nothing.
 	out, err := exec.CommandContext(t.Context(), "ldd", jq).Output()
 	if err == nil {
-		for _, line := range strings.Split(string(out), "\n") {
+		for line := range strings.SplitSeq(string(out), "\n") {
 			path := regexp.MustCompile(`(/\S+) \(0x`).FindStringSubmatch(line)
 			if path == nil {
 				continue
@@ -364,7 +364,7 @@ func jqBinds(t *testing.T) []string {
 		}
 	}
 	script := filepath.Join(t.TempDir(), "jq")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+loader+"/opt/jq/jq \"$@\"\n"), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+loader+"/opt/jq/jq \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return append(binds, script+":/usr/local/bin/jq:ro")

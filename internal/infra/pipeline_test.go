@@ -231,7 +231,7 @@ func TestPipelineWorkflowOnlyCallsScripts(t *testing.T) {
 	}
 	allowed := regexp.MustCompile(`^(sh pipeline/(validate|plan|apply)\.sh( drift)?( >> "\$GITHUB_STEP_SUMMARY")?|echo "sha256=\$\(sh pipeline/plan\.sh checksum\)" >> "\$GITHUB_OUTPUT")$`)
 	for _, step := range steps {
-		for _, line := range strings.Split(strings.TrimSpace(strings.TrimPrefix(step[1], "|")), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(strings.TrimPrefix(step[1], "|")), "\n") {
 			if !allowed.MatchString(strings.TrimSpace(line)) {
 				t.Errorf("the workflow runs %q", strings.TrimSpace(line))
 			}

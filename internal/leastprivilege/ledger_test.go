@@ -327,7 +327,7 @@ func (s *stage) compareReviewed(t *testing.T, name string, documents map[string]
 	got := canonical(t, documents, s.roles())
 	file := filepath.Join("testdata", "reviewed", name+".json")
 	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // test data
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -205,7 +205,7 @@ func (s *stage) start(args ...string) *program {
 	home := s.t.TempDir()
 	p := &program{cmd: exec.Command(self, args...), out: &bytes.Buffer{}}
 	p.cmd.Dir = home
-	p.cmd.Env = append(environment, asFaber+"=1", "HOME="+home, "TMPDIR="+home, "PATH="+os.Getenv("PATH"), "FABER_WITH_HEALTHCHECK=false",
+	p.cmd.Env = append(slices.Clone(environment), asFaber+"=1", "HOME="+home, "TMPDIR="+home, "PATH="+os.Getenv("PATH"), "FABER_WITH_HEALTHCHECK=false",
 		"AWS_ENDPOINT_URL="+s.url, "AWS_ACCESS_KEY_ID="+account, "AWS_SECRET_ACCESS_KEY=emulated", "AWS_EC2_METADATA_DISABLED=true")
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = p.out, p.out, 5*time.Second
 	if err := p.cmd.Start(); err != nil {

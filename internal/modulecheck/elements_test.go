@@ -173,8 +173,11 @@ func trust(found []*tfjson.ResourceChange) (string, error) {
 				Condition map[string]any
 			}
 		}
-		if err := json.Unmarshal([]byte(textOf(c, "assume_role_policy")), &policy); err != nil || len(policy.Statement) == 0 {
-			return "", fmt.Errorf("%s: its trust policy is not known at plan: %v", c.Address, err)
+		if err := json.Unmarshal([]byte(textOf(c, "assume_role_policy")), &policy); err != nil {
+			return "", fmt.Errorf("%s: its trust policy is not known at plan: %w", c.Address, err)
+		}
+		if len(policy.Statement) == 0 {
+			return "", fmt.Errorf("%s: its trust policy has no statement", c.Address)
 		}
 		for _, statement := range policy.Statement {
 			if len(statement.Condition) == 0 {

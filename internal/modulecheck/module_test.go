@@ -194,7 +194,7 @@ func section(t *testing.T, page, name, text string) {
 		t.Errorf("%s is out of date between the %s markers; `make docs` rewrites it (-written +generated):\n%s", page, name, cmp.Diff(have, text))
 		return
 	}
-	if err := os.WriteFile(page, []byte(before+begin+text+end+after), 0o644); err != nil { //nolint:gosec // documentation
+	if err := os.WriteFile(page, []byte(before+begin+text+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("rewrote %s", page)

@@ -187,7 +187,7 @@ func TestRival7Names(t *testing.T) {
 // an address of his own.
 func TestRival8CloudURL(t *testing.T) {
 	for name, source := range sources(t) {
-		for _, line := range strings.Split(source, "\n") {
+		for line := range strings.SplitSeq(source, "\n") {
 			if strings.Contains(line, "api.prefect.cloud") && !overridable(line) && !strings.Contains(line, "description") {
 				t.Errorf("%s: %s", name, strings.TrimSpace(line))
 			}

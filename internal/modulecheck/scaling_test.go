@@ -249,25 +249,25 @@ func (a *alarm) breaches(v float64) bool {
 
 // inAlarm evaluates an alarm, and says what its newest datapoint is.
 func (w *world) inAlarm(a *alarm) (newest float64, inAlarm bool) {
-	var real []float64
+	var seen []float64
 	for i := range a.Periods + w.late {
-		if v, ok := w.value(a, w.minute-i*a.minutes()); ok && len(real) < a.Periods {
-			real = append(real, v)
+		if v, ok := w.value(a, w.minute-i*a.minutes()); ok && len(seen) < a.Periods {
+			seen = append(seen, v)
 		}
 	}
 	breaching := 0
-	for _, v := range real {
+	for _, v := range seen {
 		if a.breaches(v) {
 			breaching++
 		}
 	}
 	if a.Missing == "breaching" {
-		breaching += a.Periods - len(real)
+		breaching += a.Periods - len(seen)
 	}
-	if len(real) == 0 {
+	if len(seen) == 0 {
 		return 0, false
 	}
-	return real[0], breaching >= a.Datapoints
+	return seen[0], breaching >= a.Datapoints
 }
 
 // scale is one minute of CloudWatch and Application Auto Scaling.

@@ -32,7 +32,7 @@ func (c *Client) requestHeaders(by *Credentials) http.Header {
 	return h
 }
 
-func (c *Credentials) authorization() string {
+func (c Credentials) authorization() string {
 	switch {
 	case c.AuthString != "":
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.AuthString))

@@ -66,7 +66,7 @@ func (w *Worker) Ready() error {
 // thirty intervals counts as dead, unless the server asked for a pause or has not
 // been reached at all yet: the watchdogs that look here were set up for that one.
 func (w *Worker) Live() error {
-	_, good := w.lastRound(pollLoopName)
+	good := w.Polled()
 	since := latest(w.begun, good, w.opts.MaintenanceUntil())
 	if age := time.Since(since); age > restartAfter*w.opts.Query {
 		w.log.Error(fmt.Sprintf("Worker has not polled in the last %.6f seconds and should be restarted", time.Since(latest(w.begun, good)).Seconds()))

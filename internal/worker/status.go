@@ -86,17 +86,11 @@ func (w *Worker) round(name string, every time.Duration, err error, note string)
 	return l.failures
 }
 
-func (w *Worker) lastRound(name string) (done, good time.Time) {
-	w.loops.mu.Lock()
-	defer w.loops.mu.Unlock()
-	l := w.loops.get(name, 0)
-	return l.lastDone, l.lastGood
-}
-
 // Polled is when the latest poll that went well was over; zero before the first.
 func (w *Worker) Polled() time.Time {
-	_, good := w.lastRound(pollLoopName)
-	return good
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	return w.loops.get(pollLoopName, 0).lastGood
 }
 
 // Status describes the worker in plain words.

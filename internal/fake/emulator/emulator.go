@@ -5,6 +5,7 @@ package emulator
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,7 +20,7 @@ import (
 func Ministack(t testing.TB, python string, patience time.Duration) *url.URL {
 	t.Helper()
 	host, port := free(t)
-	cmd := exec.Command(python, "-m", "hypercorn", "ministack.app:app", "--bind", net.JoinHostPort(host, port))
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "hypercorn", "ministack.app:app", "--bind", net.JoinHostPort(host, port))
 	cmd.Env = append(cmd.Environ(), "GATEWAY_PORT="+port, "DOCKER_HOST=unix:///nowhere/docker.sock", "IOT_MTLS_ENABLED=0", "SFTP_ENABLED=0")
 	return start(t, cmd, &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, "/_ministack/health", patience)
 }
@@ -28,7 +29,7 @@ func Ministack(t testing.TB, python string, patience time.Duration) *url.URL {
 func Moto(t testing.TB, python string, patience time.Duration) *url.URL {
 	t.Helper()
 	host, port := free(t)
-	cmd := exec.Command(python, "-m", "moto.server", "-H", host, "-p", port)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), python, "-m", "moto.server", "-H", host, "-p", port)
 	return start(t, cmd, &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, "/moto-api/", patience)
 }
 
@@ -65,7 +66,11 @@ func start(t testing.TB, cmd *exec.Cmd, at *url.URL, health string, patience tim
 	})
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	for deadline := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
-		res, err := client.Get(at.String() + health)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at.String()+health, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
 		if err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -170,9 +171,7 @@ func (f *Front) listAlarmTags(x *exchange) (*answer, error) {
 
 func (f *Front) tagAlarm(x *exchange) (*answer, error) {
 	return f.compositeTags(x, "TagResource", func(a *compositeAlarm, form url.Values) string {
-		for k, v := range formTags(form) {
-			a.tags[k] = v
-		}
+		maps.Copy(a.tags, formTags(form))
 		return ""
 	})
 }
@@ -267,7 +266,7 @@ func (x *exchange) form() (url.Values, error) {
 	return form, err
 }
 
-// formList is a list in the query protocol: name.1, name.2 …
+// formList is a list in the query protocol: name.1, name.2 and so on.
 func formList(form url.Values, prefix string) []string {
 	var all []string
 	for i := 1; form.Has(fmt.Sprint(prefix, i)); i++ {

@@ -2,6 +2,7 @@ package awsfront
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -79,9 +80,7 @@ func (f *Front) identityPatches() map[string]patch {
 		"GetOpenIDConnectProvider":    f.getIdentityProvider,
 		"DeleteOpenIDConnectProvider": f.deleteIdentityProvider,
 		"TagOpenIDConnectProvider": f.changeIdentityProvider(func(p *identityProvider, form url.Values) {
-			for k, v := range formTags(form) {
-				p.tags[k] = v
-			}
+			maps.Copy(p.tags, formTags(form))
 		}),
 		"UntagOpenIDConnectProvider": f.changeIdentityProvider(func(p *identityProvider, form url.Values) {
 			for _, k := range formList(form, "TagKeys.member.") {

@@ -2,6 +2,7 @@ package awsfront
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"sync"
 )
@@ -44,14 +45,7 @@ func (m *memory) forget(key string) {
 func (m *memory) of(key string) map[string]json.RawMessage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sent[key] == nil {
-		return nil
-	}
-	copied := make(map[string]json.RawMessage, len(m.sent[key]))
-	for name, value := range m.sent[key] {
-		copied[name] = value
-	}
-	return copied
+	return maps.Clone(m.sent[key])
 }
 
 // merge puts what was sent over what the emulator tells of a resource, and says
