@@ -120,7 +120,7 @@ type ledgerCall struct {
 
 func (s *stack) ledger(t *testing.T, since int64) (calls []ledgerCall, last int64) {
 	t.Helper()
-	res, err := http.Get(fmt.Sprintf("%s/_front/ledger?since=%d", s.awsURL(), since))
+	res, err := direct.Get(fmt.Sprintf("%s/_front/ledger?since=%d", s.awsURL(), since))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,11 @@ import (
 	"time"
 )
 
+// IdleTimeout is how long a front keeps a connection that is not used. The servers
+// behind close theirs after 5 s (Uvicorn's and Hypercorn's default), and a call that
+// meets the closing would be lost.
+const IdleTimeout = 4 * time.Second
+
 // Op names a call: which service, and what was asked of it.
 type Op struct {
 	Service   string

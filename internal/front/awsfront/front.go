@@ -92,7 +92,7 @@ func New(o Options) *Front {
 	}
 	f := &Front{
 		o: o, log: o.Logger,
-		client:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}},
+		client:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: front.IdleTimeout}},
 		proxies: map[upstream]*httputil.ReverseProxy{},
 		future:  newFuture(),
 		tokens:  newTokens(time.Now), services: newServices(), targets: newScalableTargets(), policies: newPolicies(), builds: newBuildProjects(),

@@ -57,7 +57,7 @@ func New(o Options) *Front {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Front{o: o, log: o.Logger}
-	f.transport = &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}
+	f.transport = &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: front.IdleTimeout}
 	f.proxy = f.newProxy()
 	f.gate = front.NewGate(front.Options{
 		Name: "prefect", Logger: o.Logger, LedgerSize: o.LedgerSize,
