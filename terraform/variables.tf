@@ -909,7 +909,7 @@ variable "scale_to_zero" {
 variable "tick_interval_minutes" {
   description = "Minutes between two ticks, with `scale_to_zero`. Fargate charges each for a whole minute: every minute costs as much as the smallest worker that runs on, every 5 a fifth of it"
   type        = number
-  default     = 1
+  default     = 5
   nullable    = false
 
   validation {

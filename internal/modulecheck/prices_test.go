@@ -128,7 +128,7 @@ func prices(t *testing.T) []price {
 		{"Customer managed key", "`create_kms_key`", key.usd, "one key, without requests"},
 		{"Auto-scaling", "`enable_autoscaling`", 3 * 2 * alarmUnit.usd, "two alarms that AWS makes for each of CPU, memory and backlog"},
 		{"Scale to zero: the tick", "`scale_to_zero`", tickUSD, fmt.Sprintf("a minute of %s every %s, the least that Fargate charges", size, minutes(tick))},
-		{"The same, every 5 minutes", "`tick_interval_minutes = 5`", tickUSD * tick / 5, "a fifth as often"},
+		{"The same, every minute", "`tick_interval_minutes = 1`", tickUSD * tick, fmt.Sprintf("%g times as often, and as much as the smallest worker", tick)},
 		{"Pipeline", "`create_pipeline`", build * (buildMinute.usd + actionMinute.usd), fmt.Sprintf("%d runs of %d minutes and %d drift checks of %d", runs, runMinutes, drift, driftMinutes)},
 		{"Budget", "`budget_limit_usd`", budget.usd, "without actions"},
 	}
@@ -254,7 +254,11 @@ func TestPricesAddUp(t *testing.T) {
 	if endpoints, nats := usd["Network: interface endpoints"], usd["Network: NAT per zone, 2 zones"]; endpoints <= nats {
 		t.Errorf("interface endpoints cost %.2f and a NAT gateway per zone %.2f: the README says otherwise", endpoints, nats)
 	}
-	if tick, worker := usd["Scale to zero: the tick"], usd["Worker, always on, x86"]; tick < worker {
+	worker := usd["Worker, always on, x86"]
+	if tick := usd["The same, every minute"]; tick < worker {
 		t.Errorf("a tick each minute costs %.2f and a worker %.2f: the README says that nothing is saved", tick, worker)
+	}
+	if tick := usd["Scale to zero: the tick"]; tick > worker/4 {
+		t.Errorf("a tick costs %.2f by default and a worker %.2f: scaling to zero would hardly pay", tick, worker)
 	}
 }

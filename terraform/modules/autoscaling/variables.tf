@@ -108,7 +108,7 @@ variable "scale_to_zero" {
 variable "tick_interval_minutes" {
   description = "Minutes from one tick to the next"
   type        = number
-  default     = 1
+  default     = 5
 }
 
 variable "tick_task_definition_arn" {

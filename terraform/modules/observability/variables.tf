@@ -51,7 +51,7 @@ variable "scale_to_zero" {
 variable "tick_interval_minutes" {
   description = "Minutes between two looks at the pool, with `scale_to_zero`"
   type        = number
-  default     = 1
+  default     = 5
 }
 
 variable "task_events" {
