@@ -192,7 +192,7 @@ func (s *stack) testScaleIn(t *testing.T) {
 			runs = append(runs, s.startRun(t, deployment, nil))
 		}
 	}
-	start(6)
+	start(4)
 	s.someLaunch(t, runs)
 	s.scale(t, 1)
 	for _, id := range runs {
@@ -200,7 +200,7 @@ func (s *stack) testScaleIn(t *testing.T) {
 	}
 
 	first := len(runs)
-	start(5)
+	start(3)
 	s.someLaunch(t, runs[first:])
 	s.scale(t, 0)
 	time.Sleep(8 * time.Second) // the emulator gives a container 5 s to end

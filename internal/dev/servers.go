@@ -2,11 +2,16 @@ package dev
 
 import (
 	"context"
+	_ "embed" // the launcher of the Prefect server
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 )
+
+//go:embed prefect/server.py
+var prefectLauncher []byte
 
 // prefectServer starts the Prefect server on loopback, with its database below
 // the stack's directory.
@@ -32,7 +37,11 @@ func (u *up) prefectServer(ctx context.Context, step *Step) error {
 		// Late runs are noticed sooner than after the default 15 s.
 		"PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS=15",
 	}
-	err := u.start("prefect", env, u.venv("prefect").bin("prefect"), "server", "start",
+	launcher := filepath.Join(u.Layout.prefectHome(), "server.py")
+	if err := os.WriteFile(launcher, prefectLauncher, 0o600); err != nil {
+		return fmt.Errorf("write Prefect's launcher: %w", err)
+	}
+	err := u.start("prefect", env, u.venv("prefect").bin("python"), launcher, "server", "start",
 		"--host", "127.0.0.1", "--port", fmt.Sprint(u.state.Ports.Prefect))
 	if err != nil {
 		return err
