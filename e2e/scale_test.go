@@ -196,7 +196,7 @@ func (s *stack) testScaleIn(t *testing.T) {
 	s.someLaunch(t, runs)
 	s.scale(t, 1)
 	for _, id := range runs {
-		eventually(t, 4*time.Minute, "run "+id+" is Completed", func() bool { return s.flowRun(t, id).StateType == "COMPLETED" })
+		eventually(t, 8*time.Minute, "run "+id+" is Completed", func() bool { return s.flowRun(t, id).StateType == "COMPLETED" })
 	}
 
 	first := len(runs)
@@ -220,7 +220,7 @@ func (s *stack) testScaleIn(t *testing.T) {
 	}
 	s.scale(t, 1)
 	for _, id := range runs[first:] {
-		eventually(t, 4*time.Minute, "run "+id+" is Completed", func() bool { return s.flowRun(t, id).StateType == "COMPLETED" })
+		eventually(t, 8*time.Minute, "run "+id+" is Completed", func() bool { return s.flowRun(t, id).StateType == "COMPLETED" })
 	}
 	tasks := s.tasksOfRuns(t)
 	for _, id := range runs {
