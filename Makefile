@@ -67,7 +67,10 @@ tools: build
 race:
 	@./scripts/ensure-cc
 
+# A program under the race detector sleeps a second before it ends, which is only for
+# reports of goroutines that go on; the scripts run hundreds of programs.
 .PHONY: unit
+unit: export GORACE = atexit_sleep_ms=20
 unit: reference race ## Unit and property tests under the race detector, with real Prefect server and emulator
 	TERRAFORM_SELECTION=4/$$(git rev-parse HEAD 2>/dev/null || date +%F) $(TEST_ENV) CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
