@@ -23,18 +23,7 @@ import (
 func TestCommands(t *testing.T) {
 	s := newStack(t)
 	s.load(t)
-	var keys struct {
-		APIKey      string `json:"prefect_api_key"`
-		AccountID   string `json:"prefect_account_id"`
-		WorkspaceID string `json:"prefect_workspace_id"`
-	}
-	data, err := os.ReadFile(filepath.Join(s.dir, stackName, "credentials.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &keys); err != nil {
-		t.Fatal(err)
-	}
+	keys := s.prefectCredentials(t)
 	before := s.lastCall(t)
 	testscript.Run(t, testscript.Params{
 		Files: []string{"testdata/commands.txtar"},
@@ -46,8 +35,8 @@ func TestCommands(t *testing.T) {
 			for name, value := range map[string]string{
 				"HOME": env.WorkDir, "PATH": os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED": "true",
 				"FABER": s.faber, "IMAGE": s.state.WorkerImage, "NAME": commandsName, "POOL": commandsPool,
-				"PREFECT_CLOUD_API_URL": s.cloudURL(), "PREFECT_API_KEY": keys.APIKey,
-				"PREFECT_ACCOUNT_ID": keys.AccountID, "PREFECT_WORKSPACE_ID": keys.WorkspaceID,
+				"PREFECT_CLOUD_API_URL": s.cloudURL(), "PREFECT_API_KEY": keys["prefect_api_key"],
+				"PREFECT_ACCOUNT_ID": keys["prefect_account_id"], "PREFECT_WORKSPACE_ID": keys["prefect_workspace_id"],
 				// The provider is the one that the stack has got already.
 				"FABER_TF_PLUGIN_DIR": filepath.Join(s.dir, stackName, "terraform", "examples", "local", ".terraform", "providers"),
 			} {

@@ -13,9 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
 // TestPlainTerraform brings the largest example from an empty folder to a worker
@@ -104,24 +101,18 @@ func writeJSON(t *testing.T, file string, v any) {
 	}
 }
 
-// prefectCredentials are those that the stack's own deployment has in its secret.
+// prefectCredentials are those of the stack, which its own deployment has in its secret.
 func (s *stack) prefectCredentials(t *testing.T) map[string]string {
 	t.Helper()
-	list, err := s.secrets().ListSecrets(t.Context(), &secretsmanager.ListSecretsInput{})
-	if err != nil || len(list.SecretList) != 1 {
-		t.Fatalf("the stack has not one secret: %v %v", list, err)
-	}
-	value, err := s.secrets().GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: list.SecretList[0].ARN})
+	data, err := os.ReadFile(filepath.Join(s.dir, stackName, "credentials.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var keys map[string]string
-	if err := json.Unmarshal([]byte(aws.ToString(value.SecretString)), &keys); err != nil {
+	if err := json.Unmarshal(data, &keys); err != nil {
 		t.Fatal(err)
 	}
-	return map[string]string{
-		"prefect_api_key": keys["PREFECT_API_KEY"], "prefect_account_id": keys["PREFECT_ACCOUNT_ID"], "prefect_workspace_id": keys["PREFECT_WORKSPACE_ID"],
-	}
+	return keys
 }
 
 func (s *stack) anyOnline(t *testing.T, workPool string) bool {
