@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// direct keeps no connection, so that none is left when the tests are over.
+var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // inventory is what an emulator holds: ids and names, each with the call that
 // told of it. It comes from the emulator itself, past Terraform and its state.
 type inventory map[string]bool
@@ -128,7 +131,7 @@ func (e *emulator) send(t *testing.T, method, path, service, body string, header
 		account, time.Now().UTC().Format("20060102"), service))
 	// A connection that is kept would outlive the test.
 	req.Close = true
-	res, err := http.DefaultClient.Do(req)
+	res, err := direct.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
