@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,7 @@ type request struct {
 // recorder passes calls on to a fake AWS and keeps their bodies: the fake itself
 // keeps them decoded, where 1 and 1.0 are the same.
 type recorder struct {
-	target string
+	fake   *fakeaws.Server
 	client *http.Client
 
 	mu   sync.Mutex
@@ -62,7 +63,7 @@ type recorder struct {
 func newRecorder(aws *fakeaws.Server) *recorder {
 	// A kept connection could be one to an earlier case's server, whose port this
 	// one has now.
-	return &recorder{target: aws.URL, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	return &recorder{fake: aws, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -80,7 +81,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *recorder) pass(w http.ResponseWriter, req *http.Request, body []byte) error {
-	out, err := http.NewRequestWithContext(req.Context(), req.Method, r.target+req.URL.RequestURI(), bytes.NewReader(body))
+	out, err := http.NewRequestWithContext(req.Context(), req.Method, r.fake.URL+req.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -112,6 +113,14 @@ func (r *recorder) bodies(op string) []json.RawMessage {
 	return out
 }
 
+// ranOnFargate tells that a task was started from a definition for Fargate.
+func (r *recorder) ranOnFargate() bool {
+	return slices.ContainsFunc(r.fake.Tasks(), func(task *fakeaws.Task) bool {
+		kinds, _ := r.fake.DefinitionOf(task)["requiresCompatibilities"].([]any)
+		return slices.Contains(kinds, any("FARGATE"))
+	})
+}
+
 // stage is what one worker finds: a pool with one flow run that is due.
 type stage struct {
 	prefect *fakeprefect.Server
@@ -134,7 +143,7 @@ func (s *stage) outcome() outcome {
 	o := outcome{registered: s.aws.bodies("RegisterTaskDefinition"), launched: s.aws.bodies("RunTask")}
 	run, _ := s.prefect.Run(s.run)
 	o.state = run.StateName
-	o.facts = facts{run: run.ID, pool: run.WorkPoolID}
+	o.facts = facts{run: run.ID, pool: run.WorkPoolID, onFargate: s.aws.ranOnFargate()}
 	for _, state := range s.prefect.States(s.run) {
 		if state.Name == "Pending" {
 			o.facts.claim = state.ID

@@ -24,9 +24,10 @@ type rule struct {
 
 // facts are what the rules hold faber's own values against.
 type facts struct {
-	run   string // id of the flow run
-	claim string // id of the Pending state by which faber claimed it
-	pool  string // id of the work pool
+	run       string // id of the flow run
+	claim     string // id of the Pending state by which faber claimed it
+	pool      string // id of the work pool
+	onFargate bool   // the task's definition is one for Fargate
 }
 
 func always(leaves) bool { return true }
@@ -44,7 +45,7 @@ func is(path, value string) func(leaves) bool {
 // onSpot tells that Python's body may get capacity that is taken away again, for a
 // run that can come back through the poll, which takes a deployment, and that
 // nobody says what the run's process is to do then. Without a launch type and a
-// strategy the cluster's default decides, which may be Spot.
+// strategy the cluster's default decides, which may be Spot where Fargate may be.
 func onSpot(python leaves) bool {
 	spot, chosen, said, deployed := false, false, false, false
 	for path, value := range python {
@@ -113,7 +114,12 @@ var rules = []rule{
 	},
 	{
 		"RunTask", "$.overrides.containerOverrides[name=*].environment[name=PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR].value", onSpot,
-		func(_ facts, python, faber string) bool { return python == absent && faber == quote("relinquish") },
+		func(f facts, python, faber string) bool {
+			if !f.onFargate {
+				return python == absent && faber == absent
+			}
+			return python == absent && faber == quote("relinquish")
+		},
 		"faber launches a run again whose Spot capacity is taken away, so the run's own process must not reschedule it as well.",
 	},
 }
