@@ -94,17 +94,16 @@ func (w *Worker) orphans(ctx context.Context, unheld []prefect.FlowRun) (orphans
 			continue
 		}
 		w.beat(adoptLoopName, w.opts.AdoptEvery)
-		states, err := w.api.FlowRunStates(ctx, run.ID)
-		if err != nil || len(states) == 0 {
+		o, err := w.orphanOf(ctx, run)
+		if err != nil {
 			w.log.Debug("Read the states of a flow run", "flow_run", run.ID, "error", err)
 			foreign++
 			continue
 		}
-		if w.restoreEnd(ctx, run, states) {
+		if w.restoreEnd(ctx, run, o.states) {
 			continue
 		}
-		o := orphan{run: run, states: states}
-		o.claim, o.owner, o.claimed = claimOf(run, states)
+		o.claim, o.owner, o.claimed = claimOf(run, o.states)
 		if wait := w.silenceOf(o.owner); o.claimed && wait > 0 {
 			foreign++
 			soon = sooner(soon, wait)
@@ -113,6 +112,28 @@ func (w *Worker) orphans(ctx context.Context, unheld []prefect.FlowRun) (orphans
 		orphans = append(orphans, o)
 	}
 	return orphans, foreign, soon
+}
+
+// orphanOf reads what a run has been. It fails for one that is another by then.
+func (w *Worker) orphanOf(ctx context.Context, run prefect.FlowRun) (orphan, error) {
+	states, err := w.api.FlowRunStates(ctx, run.ID)
+	if err != nil {
+		return orphan{}, err
+	}
+	if len(states) == 0 {
+		return orphan{}, errOvertaken
+	}
+	o := orphan{run: run, states: states, newest: states[len(states)-1].ID}
+	stored := asStored(run, states)
+	if stored == nil {
+		return o, nil
+	}
+	o.states = stored
+	now, err := w.api.ReadFlowRun(ctx, run.ID) // it may have become Late since it was read
+	if err == nil && asStored(now, states) == nil {
+		err = errOvertaken
+	}
+	return o, err
 }
 
 // sooner is the shorter of two times, of which 0 is none.

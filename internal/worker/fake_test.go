@@ -121,6 +121,17 @@ func (f *fakePrefect) set(id string, s prefect.State) prefect.State {
 	return s
 }
 
+// late gives a run a newest state that it is not in, as the server does that calls a
+// run Late while it is claimed. It returns the id of the state that stays.
+func (f *fakePrefect) late(id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	run := *f.runs[id]
+	f.set(id, prefect.State{Type: prefect.StateScheduled, Name: "Late"})
+	*f.runs[id] = run
+	return run.State.ID
+}
+
 func (f *fakePrefect) become(id string, typ prefect.StateType, name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,25 @@ func lastClaim(states []prefect.State) (claim prefect.State, owner string, ok bo
 	}
 	owner, ok = claimant(current.Message)
 	return current, owner, ok
+}
+
+// asStored puts the state that a run is in behind the ones that are newer by their
+// time, if there are any and all of them are Late: nil otherwise. The server says
+// Late of runs that are due for long, and a run that is claimed at that very moment
+// gets both: it is what was stored last, whichever of them was made first.
+func asStored(run prefect.FlowRun, states []prefect.State) []prefect.State {
+	if run.State == nil || run.State.Type != prefect.StatePending {
+		return nil
+	}
+	at := slices.IndexFunc(states, func(s prefect.State) bool { return s.ID == run.State.ID })
+	if at < 0 || at == len(states)-1 {
+		return nil
+	}
+	newer := states[at+1:]
+	if slices.ContainsFunc(newer, func(s prefect.State) bool { return s.Type != prefect.StateScheduled || s.Name != "Late" }) {
+		return nil
+	}
+	return slices.Concat(states[:at], newer, states[at:at+1])
 }
 
 // claimOf is lastClaim for a run that may be waiting for its next try in its own

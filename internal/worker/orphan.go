@@ -27,6 +27,7 @@ const (
 type orphan struct {
 	run     prefect.FlowRun
 	states  []prefect.State // never empty
+	newest  string          // id of the state with the latest time
 	claim   prefect.State
 	owner   string
 	claimed bool // by a worker of faber's, which all below is about
@@ -36,7 +37,7 @@ func (o orphan) last() prefect.State { return o.states[len(o.states)-1] }
 
 // untouched reports by the run's states whether it still is as it was found.
 func (o orphan) untouched(states []prefect.State) bool {
-	return len(states) > 0 && states[len(states)-1].ID == o.last().ID
+	return len(states) > 0 && states[len(states)-1].ID == o.newest
 }
 
 // pendingSince is when the run was last claimed by whatever worker, zero when it
@@ -165,7 +166,7 @@ func (w *Worker) takeUp(work context.Context, o orphan, l *lease) {
 	}
 	tracked = w.submit(work, submission{
 		run: o.run, deployment: deployment, claim: o.claim, states: o.states, lease: l, at: time.Now(),
-		again: again, tried: lastPlace(o), open: o.launchedPerhaps(), found: o.last().ID,
+		again: again, tried: lastPlace(o), open: o.launchedPerhaps(), found: o.newest,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,6 +192,39 @@ func TestHistoryForgetsWhatWasBeforeTheEnd(t *testing.T) {
 		}
 		if got.waitsSince = tt.want.waitsSince; got != tt.want {
 			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
+func TestTheStateThatWasStoredLastCounts(t *testing.T) {
+	scheduled := prefect.State{ID: "s", Type: prefect.StateScheduled, Name: "Scheduled"}
+	claim := prefect.State{ID: "c", Type: prefect.StatePending, Name: "Pending"}
+	late := prefect.State{ID: "l", Type: prefect.StateScheduled, Name: "Late"}
+	retry := prefect.State{ID: "r", Type: prefect.StateScheduled, Name: "AwaitingRetry"}
+	for _, tt := range []struct {
+		name   string
+		in     *prefect.State
+		states []prefect.State
+		want   string // the order of the ids, empty when there is nothing to put right
+	}{
+		{"nothing known of the run", nil, []prefect.State{scheduled, claim, late}, ""},
+		{"claimed", &claim, []prefect.State{scheduled, claim}, ""},
+		{"claimed, and Late by its time", &claim, []prefect.State{scheduled, claim, late}, "slc"},
+		{"Late indeed", &late, []prefect.State{scheduled, claim, late}, ""},
+		{"back in the pool since", &claim, []prefect.State{scheduled, claim, retry}, ""},
+		{"back in the pool, and late there", &claim, []prefect.State{scheduled, claim, retry, late}, ""},
+		{"a state that the history has not", &claim, []prefect.State{scheduled, late}, ""},
+	} {
+		before := slices.Clone(tt.states)
+		var got strings.Builder
+		for _, s := range asStored(prefect.FlowRun{State: tt.in}, tt.states) {
+			got.WriteString(s.ID)
+		}
+		if got.String() != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got.String(), tt.want)
+		}
+		if diff := cmp.Diff(before, tt.states); diff != "" {
+			t.Errorf("%s: the history itself was changed:\n%s", tt.name, diff)
 		}
 	}
 }

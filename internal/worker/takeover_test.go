@@ -124,6 +124,19 @@ func TestStaleClaims(t *testing.T) {
 			}
 		})
 	})
+	t.Run("called Late at the same moment", func(t *testing.T) {
+		var id, claim string
+		inWorld(t, func(w *world, _ *Options) {
+			id = w.claimed("gone")
+			claim = w.api.late(id)
+		}, func(w *world) {
+			w.after(time.Minute)
+			w.wantHistory(id, "Scheduled", "Pending", "Late", "Submitting")
+			if h, ok := w.launcher.claims()[claim]; !ok || w.pid(id) != h.PID || w.launcher.launched() != 1 {
+				t.Errorf("%d launched, and not under the old claim", w.launcher.launched())
+			}
+		})
+	})
 	t.Run("of a worker that is gone", func(t *testing.T) {
 		var id string
 		inWorld(t, func(w *world, _ *Options) {
