@@ -108,7 +108,15 @@ func (w *Worker) undisturbed(ctx context.Context, s *submission) bool {
 		return true
 	}
 	states, err := w.statesOf(ctx, s.run.ID)
-	return err == nil && s.asLeft(states)
+	if err != nil || s.asLeft(states) {
+		return err == nil
+	}
+	run, err := w.readRun(ctx, s.run.ID)
+	if stored := asStored(run, states); err != nil || !s.asLeft(stored) {
+		return false
+	}
+	s.found = states[len(states)-1].ID
+	return true
 }
 
 // asLeft reports by the run's states whether it is as this worker left or found it.
