@@ -110,7 +110,7 @@ load: reference ## The worker under load: bursts, a real Prefect server, a share
 
 # One worker, "faber", "python" or "stub", through the scenarios; the table comes last.
 SCENARIOS = CHAOS_WORKER=$(1) $(TEST_ENV) $(GO) test -tags chaos -count=1 -parallel $(CHAOS_PARALLEL) -timeout 60m ./chaos/
-CHAOS_PARALLEL ?= 10
+CHAOS_PARALLEL ?= 14
 
 .PHONY: chaos
 chaos: reference ## Real worker processes killed, cut off, throttled and lied to, beside a real Prefect server: all scenarios, 3 seeds (at most 45 min)

@@ -100,6 +100,7 @@ func ids(runs []*run) []string {
 // perform plays a scenario and judges it.
 func perform(t *testing.T, s *scenario, seed uint64) {
 	t.Parallel()
+	defer joinCrowd(t, s.size(seed))()
 	p := &play{
 		T: t, s: s, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), dir: tempDir(t), began: time.Now(),
 		foreign: map[string]bool{}, byID: map[string]*run{},

@@ -48,9 +48,13 @@ type workerSpec struct {
 
 // deploymentSpec is one deployment, or Count that are alike.
 type deploymentSpec struct {
-	Name      string  `json:"name"`
-	Count     int     `json:"count,omitempty"`
-	Runs      int     `json:"runs"`
+	Name  string `json:"name"`
+	Count int    `json:"count,omitempty"`
+	Runs  int    `json:"runs,omitempty"`
+	// RunsBySeed is Runs for one seed after the other: a scenario with many of them is
+	// played in full once, and with fewer by the seeds after that.
+	RunsBySeed []int `json:"runs_by_seed,omitempty"`
+
 	Limit     int     `json:"limit,omitempty"`
 	Options   object  `json:"options,omitempty"` // concurrency options
 	Variables object  `json:"variables,omitempty"`
@@ -59,6 +63,25 @@ type deploymentSpec struct {
 	Flow      string  `json:"flow,omitempty"` // Python: the body of a real flow, executed by Prefect's own command
 	Tasks     []stint `json:"tasks,omitempty"`
 	HitTasks  []stint `json:"hit_tasks,omitempty"` // of the runs that are hit
+}
+
+// runs is how many runs each of the deployments has with a seed.
+func (d deploymentSpec) runs(seed uint64) int { return bySeed(d.RunsBySeed, seed, d.Runs) }
+
+// bySeed picks the seed's number of a list; standard stands for an empty one.
+func bySeed(numbers []int, seed uint64, standard int) int {
+	if len(numbers) == 0 {
+		return standard
+	}
+	return numbers[(seed-1)%uint64(len(numbers))]
+}
+
+// size is how many runs the scenario has with a seed.
+func (s *scenario) size(seed uint64) (n int) {
+	for _, d := range s.Deployments {
+		n += d.Count * d.runs(seed)
+	}
+	return n
 }
 
 // A stint is how one task of a run lives. The first of a run's tasks takes the first

@@ -32,13 +32,10 @@ func steps() map[string]func(*play, step) {
 
 // n is the step's number for this seed.
 func (p *play) n(s step, standard int) int {
-	if len(s.NBySeed) > 0 {
-		return s.NBySeed[int((p.seed-1)%uint64(len(s.NBySeed)))]
+	if s.N != 0 {
+		standard = s.N
 	}
-	if s.N == 0 {
-		return standard
-	}
-	return s.N
+	return bySeed(s.NBySeed, p.seed, standard)
 }
 
 func within(s step, standard time.Duration) time.Duration {
@@ -52,7 +49,7 @@ func within(s step, standard time.Duration) time.Duration {
 func doSchedule(p *play, s step) {
 	for _, d := range p.deployments {
 		if s.Of == "" || s.Of == d.spec.Name {
-			p.schedule(d, p.n(s, d.spec.Runs))
+			p.schedule(d, p.n(s, d.spec.runs(p.seed)))
 		}
 	}
 	p.pick()
