@@ -20,9 +20,10 @@ const (
 	receiveVisibility = 5 * time.Minute
 	extendEvery       = 4 * time.Minute // well before a message shows again
 	extendAgain       = 5 * time.Second // after one that failed
+	mostDelete        = 30 * time.Second
 	missingQueueWait  = time.Minute
 	firstQueueBackoff = 2 * time.Second
-	deleteTimeout     = 2 * time.Second // for what was handed over as the worker ends
+	deleteTimeout     = 2 * time.Second // from the worker's end, for what was handed over
 	maxQueueBackoff   = 32 * time.Second
 
 	maxHelpers   = 3 // receivers beside the one that is always there

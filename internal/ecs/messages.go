@@ -40,7 +40,7 @@ func (c *consumer) giveBack(ctx context.Context, q *queue, messages []types.Mess
 	if len(messages) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	ctx, cancel := outlive(ctx, deleteTimeout)
 	defer cancel()
 	if err := c.show(ctx, q, messages, 0); err != nil {
 		c.logger.Debug("cannot give messages back; they show again by themselves", "error", err)
@@ -163,7 +163,7 @@ func (c *consumer) delete(ctx context.Context, q *queue, done []types.Message) e
 		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), ReceiptHandle: message.ReceiptHandle}
 	}
 	// What was handed over is deleted even while the worker shuts down.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	ctx, cancel := outlive(ctx, deleteTimeout)
 	defer cancel()
 	out, err := q.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: aws.String(q.url), Entries: entries})
 	if err != nil {
@@ -173,4 +173,15 @@ func (c *consumer) delete(ctx context.Context, q *queue, done []types.Message) e
 		c.logger.Debug("a message was not deleted and will come again", "code", aws.ToString(failed.Code))
 	}
 	return nil
+}
+
+// outlive is a context that ends so much later than another one, or with the time
+// that a call gets at the most.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), mostDelete)
+	stop := context.AfterFunc(ctx, func() {
+		pause(longer, by)
+		cancel()
+	})
+	return longer, func() { stop(); cancel() }
 }

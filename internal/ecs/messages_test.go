@@ -151,6 +151,20 @@ func TestAQueueThatIsMadeAnew(t *testing.T) {
 	}
 }
 
+// A call that takes long is no reason to see its events again after minutes.
+func TestADeletionMayTakeItsTime(t *testing.T) {
+	f := newFakeAWS(t)
+	f.AddQueue("events")
+	f.Fail("DeleteMessageBatch", fakeaws.Fault{Delay: deleteTimeout + time.Second})
+	l := newLauncher(t, f, func(o *Options) { o.Queue = "events" })
+	f.Send("events", taskEventBody("run-1"))
+	nextHint(t, l)
+	f.WaitDeleted(t, 30*time.Second, 1, "events")
+	if n := len(f.Calls("DeleteMessageBatch")); n != 1 {
+		t.Errorf("%d deletions", n)
+	}
+}
+
 // A worker that was away for an hour comes back to thousands of messages.
 func TestABacklogIsWorkedOff(t *testing.T) {
 	if testing.Short() {
