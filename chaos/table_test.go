@@ -12,7 +12,8 @@ Made %s by ` + "`make chaos` and `make compare`" + ` (see [chaos/](../chaos/main
 and between them fronts that spoil, hold and record. What is judged is what the fronts recorded and what Prefect's state
 history says. A proof on a fake shows the worker's logic, not AWS's behaviour.
 
-The columns: **faber**, seeds passed of seeds played; **s**, its slowest seed in seconds; **Python**, Prefect's own worker
+The columns: **faber**, seeds passed of seeds played, of which the first has all of a scenario's runs and the others about half
+where there are many; **s**, its slowest seed in seconds; **Python**, Prefect's own worker
 with prefect-aws 0.7.12; **Stub**, a worker that polls, proposes Pending, starts a task, stores where, and does nothing else:
 a scenario that it passed would be too weak. n/a: the worker never makes the call at which the scenario strikes.
 

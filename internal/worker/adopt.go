@@ -17,7 +17,7 @@ const adoptLoopName = "adoption sweep"
 // also what notices cancelled runs when no event tells.
 func (w *Worker) adoptLoop(fetch, work context.Context) {
 	for {
-		wait := jittered(w.opts.AdoptEvery)
+		wait := soonestRound // while the pool is not known yet
 		if w.pool.Load() == nil {
 			w.beat(adoptLoopName, w.opts.AdoptEvery)
 		} else {
@@ -25,9 +25,8 @@ func (w *Worker) adoptLoop(fetch, work context.Context) {
 			if fetch.Err() != nil {
 				return
 			}
-			if w.round(adoptLoopName, w.opts.AdoptEvery, err, "") == 0 && soon > 0 {
-				wait = min(wait, max(soon, soonestRound))
-			}
+			failures := w.round(adoptLoopName, w.opts.AdoptEvery, err, "")
+			wait = w.untilAdoption(soon, failures)
 		}
 		if !pause(fetch, wait) {
 			return
@@ -37,6 +36,21 @@ func (w *Worker) adoptLoop(fetch, work context.Context) {
 
 // soonestRound keeps runs that are nearly due from becoming many rounds.
 const soonestRound = 2 * time.Second
+
+// untilAdoption is how long to wait for the next round: until there may be more to
+// see, if that is known, and after failures not as long as after a success. A worker
+// that has just taken another one's place must not lose a whole interval to an API
+// that stumbled once.
+func (w *Worker) untilAdoption(soon time.Duration, failures int) time.Duration {
+	wait := jittered(w.opts.AdoptEvery)
+	switch {
+	case failures > 0:
+		return min(wait, jittered(soonestRound<<min(failures-1, 4)))
+	case soon > 0:
+		return min(wait, max(soon, soonestRound))
+	}
+	return wait
+}
 
 // adoptRound looks once. soon is after how long the next look may find more, 0 when
 // that is not known.

@@ -137,6 +137,24 @@ func TestStaleClaims(t *testing.T) {
 			}
 		})
 	})
+	t.Run("of a worker that is gone, and the first look fails", func(t *testing.T) {
+		var id string
+		inWorld(t, func(w *world, o *Options) {
+			id = w.claimed("gone")
+			o.AdoptEvery = time.Hour
+			failures := 2
+			w.api.before = func(op, _ string) error {
+				if op != "FilterFlowRuns" || failures == 0 {
+					return nil
+				}
+				failures--
+				return &prefect.StatusError{Code: 503}
+			}
+		}, func(w *world) {
+			w.after(30 * time.Second)
+			w.wantHistory(id, "Scheduled", "Pending", "Submitting")
+		})
+	})
 	t.Run("of a worker that is gone", func(t *testing.T) {
 		var id string
 		inWorld(t, func(w *world, _ *Options) {
