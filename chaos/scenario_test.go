@@ -76,10 +76,18 @@ func bySeed(numbers []int, seed uint64, standard int) int {
 	return numbers[(seed-1)%uint64(len(numbers))]
 }
 
+// engineSize is for how many runs one counts whose flow is real: Prefect's engine
+// takes that much more of a processor's time than one that is played.
+const engineSize = 10
+
 // size is how many runs the scenario has with a seed.
 func (s *scenario) size(seed uint64) (n int) {
 	for _, d := range s.Deployments {
-		n += d.Count * d.runs(seed)
+		runs := d.Count * d.runs(seed)
+		if d.Flow != "" {
+			runs *= engineSize
+		}
+		n += runs
 	}
 	return n
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"faber/internal/launch"
+	"faber/internal/prefect"
 )
 
 // hearing is a launcher whose hints come from outside.
@@ -111,6 +112,35 @@ func TestAFrozenSweep(t *testing.T) {
 		stuck.Store(false)
 		close(w.worker.launcher.(*stuckLauncher).release)
 		w.after(time.Minute)
+		if err := w.worker.Ready(); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+// TestASweepThatHasNothingLeft: once the last run began to run, the sweep of those
+// that start has no more rounds in which it could succeed.
+func TestASweepThatHasNothingLeft(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		id := w.api.schedule("deployment-id")
+		w.after(15 * time.Second)
+		w.launcher.mu.Lock()
+		w.launcher.describe = errors.New("no route to host")
+		w.launcher.mu.Unlock()
+		w.after(time.Minute)
+		if err := w.worker.Ready(); err == nil || !strings.Contains(err.Error(), "no route to host") {
+			t.Fatalf("told %v", err)
+		}
+		w.api.become(id, prefect.StateCompleted, "Completed")
+		w.launcher.mu.Lock()
+		w.launcher.describe = nil
+		w.launcher.mu.Unlock()
+		w.launcher.end(w.pid(id), cleanExit)
+		w.launcher.hint(w.pid(id))
+		w.after(time.Minute)
+		if n := len(w.worker.attempts.all()); n != 0 {
+			t.Fatalf("%d runs are left", n)
+		}
 		if err := w.worker.Ready(); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}

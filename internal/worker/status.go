@@ -54,6 +54,16 @@ func (w *Worker) rest(name string, every, pause time.Duration) {
 	l.due = l.seen.Add(max(0, pause-longest(every)))
 }
 
+// idle is beat for a loop that has nothing to do any more: that its last round
+// failed says nothing of the worker now.
+func (w *Worker) idle(name string, every time.Duration) {
+	w.beat(name, every)
+	w.loops.mu.Lock()
+	defer w.loops.mu.Unlock()
+	l := w.loops.get(name, every)
+	l.failures, l.lastErr = 0, nil
+}
+
 // round notes the end of a loop's round and returns how many have failed in a
 // row. A failure is logged when it is the first of its kind, and so is the
 // recovery: a loop that fails every five seconds for an hour says two things.

@@ -178,7 +178,7 @@ func (w *Worker) sweepLoop(ctx, work context.Context, name string, every time.Du
 	for pause(ctx, jittered(every)) {
 		batch := which()
 		if len(batch) == 0 {
-			w.beat(name, every)
+			w.idle(name, every)
 			continue
 		}
 		seen, err := w.observe(ctx, work, batch)
