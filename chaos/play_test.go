@@ -301,8 +301,8 @@ func (p *play) show() {
 	}
 	for _, name := range []string{"prefect", "aws"} {
 		calls := p.front(name).Ledger().Calls(front.Query{})
-		fmt.Fprintf(&b, "\nthe %d last of %d calls of %s:", min(6000, len(calls)), len(calls), name)
-		for _, c := range calls[max(0, len(calls)-6000):] {
+		fmt.Fprintf(&b, "\nthe %d last of %d calls of %s:", min(60, len(calls)), len(calls), name)
+		for _, c := range calls[max(0, len(calls)-60):] {
 			fmt.Fprintf(&b, "\n  %s %s %s %d %s", c.Time.Local().Format("15:04:05.000"), c.Operation, strings.TrimPrefix(c.Path, "/api"), c.Status, c.Fault)
 		}
 	}

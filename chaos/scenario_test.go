@@ -80,8 +80,14 @@ func bySeed(numbers []int, seed uint64, standard int) int {
 // takes that much more of a processor's time than one that is played.
 const engineSize = 10
 
-// size is how many runs the scenario has with a seed.
+// serverSize is for how many runs the start of a scenario's own server counts.
+const serverSize = 10
+
+// size is how many runs the scenario has with a seed, as far as processors matter.
 func (s *scenario) size(seed uint64) (n int) {
+	if len(s.Server) > 0 {
+		n = serverSize
+	}
 	for _, d := range s.Deployments {
 		runs := d.Count * d.runs(seed)
 		if d.Flow != "" {

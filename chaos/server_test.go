@@ -95,7 +95,13 @@ func stopServers() {
 	}
 }
 
+// starting has one server start after the other: a start takes a processor for ten
+// seconds, and three at once have everything else wait.
+var starting sync.Mutex
+
 func startServer(env []string) (*server, error) {
+	starting.Lock()
+	defer starting.Unlock()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

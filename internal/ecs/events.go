@@ -17,9 +17,9 @@ import (
 const (
 	receiveBatch      = 10 // the most that SQS gives at once
 	receiveWait       = 20 * time.Second
-	receiveVisibility = 5 * time.Minute
-	extendEvery       = 4 * time.Minute // well before a message shows again
-	extendAgain       = 5 * time.Second // after one that failed
+	receiveVisibility = 2 * time.Minute  // what was received by an answer that was lost comes again then
+	extendEvery       = 80 * time.Second // well before a message shows again
+	extendAgain       = 5 * time.Second  // after one that failed
 	mostDelete        = 30 * time.Second
 	missingQueueWait  = time.Minute
 	firstQueueBackoff = 2 * time.Second
